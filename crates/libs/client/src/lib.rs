@@ -1,0 +1,1 @@
+//! How our services call each other.

@@ -1,0 +1,11 @@
+//! One pool over SQLite and PostgreSQL: migrations, write transactions and compare-and-set helpers.
+//!
+//! SQL is one text for both (`$n` parameters, TEXT and BIGINT columns only). The dialect shows in two
+//! places: how a connection is prepared and how a write transaction begins.
+
+mod open;
+mod outcome;
+
+pub use open::{Db, Dialect, Tx};
+pub use outcome::{Change, db_error, is_unique_violation};
+pub use sqlx;

@@ -1,0 +1,81 @@
+//! The JSON request body.
+
+use crate::{ApiError, Ctx, Style};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use ferrostack_model::{Error, ErrorKind};
+use futures_util::{StreamExt, future::LocalBoxFuture};
+use serde_json::Value;
+
+/// Largest JSON body, bytes: oslo.middleware's `max_request_body_size`.
+pub const MAX_JSON_BODY: usize = 114_688;
+/// Nova takes user data and injected files in its bodies and so allows more.
+const MAX_JSON_BODY_NOVA: usize = 1 << 20;
+
+/// A request body that is one JSON value; 400, 413 or 415 as the imitated service answers.
+#[derive(Debug)]
+pub struct JsonBody(pub Value);
+
+impl FromRequest for JsonBody {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let style = Ctx::style(req);
+        let content_type = req
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("")
+            .to_ascii_lowercase();
+        let mut payload = web::Payload::take_from(payload);
+        Box::pin(async move {
+            let limit = if style == Style::Nova { MAX_JSON_BODY_NOVA } else { MAX_JSON_BODY };
+            let mut bytes = web::BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|e| Error::bad_request(format!("Unreadable request body: {e}")))?;
+                if bytes.len() + chunk.len() > limit {
+                    return Err(Error::new(ErrorKind::TooLarge, "Request is too large.").into());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            let is_json = content_type.is_empty()
+                || content_type.starts_with("application/json")
+                || (style == Style::Glance && content_type.starts_with("application/openstack-images"));
+            if !bytes.is_empty() && !is_json {
+                return Err(unsupported(style, &content_type).into());
+            }
+            serde_json::from_slice(&bytes).map(JsonBody).map_err(|_| malformed(style).into())
+        })
+    }
+}
+
+fn unsupported(style: Style, content_type: &str) -> Error {
+    let short: String = content_type.chars().take(80).collect();
+    match style {
+        Style::Keystone => Error::bad_request(format!(
+            "Expecting to find application/json in Content-Type header. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error. Got {short}"
+        )),
+        _ => Error::new(ErrorKind::UnsupportedMediaType, format!("Unsupported Content-Type {short}")),
+    }
+}
+
+fn malformed(style: Style) -> Error {
+    Error::bad_request(match style {
+        Style::Keystone => {
+            "Expecting to find valid JSON in request body. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error."
+        }
+        Style::Nova => "Malformed request body",
+        Style::Glance => "Malformed JSON in request body.",
+        Style::Neutron => "Request body is not valid JSON.",
+    })
+}
+
+/// Hands the body's stream back out of the extractor's payload.
+trait TakeFrom {
+    fn take_from(payload: &mut Payload) -> Payload;
+}
+impl TakeFrom for web::Payload {
+    fn take_from(payload: &mut Payload) -> Payload {
+        payload.take()
+    }
+}

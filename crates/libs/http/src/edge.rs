@@ -1,0 +1,375 @@
+//! The one middleware: request id, path forms, microversion, token, error body, access log, metrics.
+
+use crate::{Access, ApiError, Ctx, Route, Style, server::ServiceSpec};
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{ResourceDef, ServiceRequest, ServiceResponse},
+    guard::{Guard, GuardContext},
+    http::{Method, StatusCode, Uri, header, header::HeaderValue},
+    middleware::Next,
+    web,
+};
+use ferrostack_model::{Caller, Error, ErrorKind, Feature, Microversion, Result, id};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
+
+/// Longest path that is looked at or logged, bytes.
+const MAX_PATH: usize = 8192;
+
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register(IntCounterVec::new(
+        Opts::new("ferrostack_http_requests_total", "Answered HTTP requests"),
+        &["service", "method", "status"],
+    ))
+});
+static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    register(HistogramVec::new(
+        HistogramOpts::new("ferrostack_http_request_seconds", "Time to the answer's head"),
+        &["service", "method"],
+    ))
+});
+
+#[allow(clippy::expect_used)] // start-up: fixed names
+fn register<C: prometheus::core::Collector + Clone + 'static>(made: prometheus::Result<C>) -> C {
+    let metric = made.expect("metric definition");
+    prometheus::default_registry().register(Box::new(metric.clone())).expect("metric name is unique");
+    metric
+}
+
+/// Finds a path's rows in the table.
+pub struct Matcher(Vec<(ResourceDef, Method, Access)>);
+
+impl Matcher {
+    pub fn new(routes: &[Route]) -> Self {
+        Self(routes.iter().map(|r| (ResourceDef::new(r.path), r.method.clone(), r.access)).collect())
+    }
+    /// Whether any row has this path, and whether the one for `method` is public.
+    fn find(&self, path: &str, method: &Method) -> (bool, bool) {
+        let mut known = false;
+        for (def, have, access) in &self.0 {
+            if def.is_match(path) {
+                known = true;
+                if have == method || (*method == Method::HEAD && *have == Method::GET) {
+                    return (true, *access == Access::Public);
+                }
+            }
+        }
+        (known, false)
+    }
+}
+
+/// A route guard: the request's microversion is in the window.
+pub struct InWindow(pub Feature);
+
+impl Guard for InWindow {
+    fn check(&self, ctx: &GuardContext<'_>) -> bool {
+        ctx.req_data().get::<Ctx>().is_some_and(|c| c.version.has(self.0))
+    }
+}
+
+/// What the edge learns before the handler runs.
+struct Prepared {
+    version: Microversion,
+    legacy: bool,
+    caller: Option<Arc<Caller>>,
+}
+
+pub async fn edge<B: MessageBody + 'static>(
+    mut req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    let started = Instant::now();
+    let spec = req.app_data::<web::Data<ServiceSpec>>().cloned();
+    let matcher = req.app_data::<web::Data<Matcher>>().cloned();
+    let (Some(spec), Some(matcher)) = (spec, matcher) else {
+        return Err(ApiError(Error::internal("the edge has no service")).into());
+    };
+    let request_id = id::request_id();
+    let method = req.method().clone();
+    let path: String = req.path().chars().take(256).collect();
+    let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
+
+    let prepared = prepare(&mut req, &spec, &matcher).await;
+    let (version, prepared) = match prepared {
+        Ok(p) => (p.version, Ok(p)),
+        Err((version, error)) => (version, Err(error)),
+    };
+    let user = prepared.as_ref().ok().and_then(|p| p.caller.as_ref()).map(|c| c.claims.sub.clone());
+    let mut response = match prepared {
+        Ok(p) => {
+            req.extensions_mut().insert(Ctx {
+                request_id: request_id.clone(),
+                version: p.version,
+                legacy: p.legacy,
+                style: spec.style,
+                policy: spec.policy.clone(),
+                caller: p.caller,
+            });
+            match next.call(req).await {
+                Ok(response) => response.map_into_left_body(),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) => {
+            let mut answer = HttpResponse::new(spec.style.status(&error));
+            answer.extensions_mut().insert(error);
+            req.into_response(answer).map_into_right_body()
+        }
+    };
+
+    let failed = response.response_mut().extensions_mut().remove::<Error>();
+    if let Some(error) = failed {
+        if error.kind.http() >= 500 {
+            tracing::error!(service = spec.name, request_id, error = error.for_log(), "request failed");
+        } else if let Some(internal) = &error.internal {
+            tracing::debug!(service = spec.name, request_id, internal, "request refused");
+        }
+        response = render(response, &spec, &error, accept.as_deref());
+    }
+    headers(&mut response, &spec, &request_id, version);
+
+    let status = response.status().as_u16();
+    REQUESTS.with_label_values(&[spec.name, method.as_str(), &status.to_string()]).inc();
+    SECONDS.with_label_values(&[spec.name, method.as_str()]).observe(started.elapsed().as_secs_f64());
+    tracing::info!(
+        target: "access",
+        service = spec.name,
+        request_id,
+        %method,
+        path,
+        status,
+        ms = started.elapsed().as_secs_f64() * 1000.0,
+        user,
+    );
+    Ok(response)
+}
+
+async fn prepare(
+    req: &mut ServiceRequest,
+    spec: &ServiceSpec,
+    matcher: &Matcher,
+) -> Result<Prepared, (Microversion, Error)> {
+    let lowest = Microversion::MIN;
+    if req.uri().to_string().len() > MAX_PATH {
+        return Err((lowest, Error::bad_request("The request URI is too long.")));
+    }
+    let shape = reshape(spec.style, req.path());
+    if shape.path != req.path() {
+        rewrite(req, &shape.path);
+    }
+    let version = if spec.style == Style::Nova { negotiate(req)? } else { lowest };
+    let path = req.path().to_owned();
+    let free = matches!(path.as_str(), "/healthcheck" | "/metrics");
+    let (known, public) = matcher.find(&path, req.method());
+    // Keystone looks at the route first; the others put the token check before everything.
+    let needs_token = !free && !public && (known || spec.style != Style::Keystone);
+    let token = header_text(req, "x-auth-token").map(str::to_owned);
+    let caller = match token {
+        Some(token) if needs_token || public => match spec.verifier.verify(&token).await {
+            Ok(caller) => Some(caller),
+            Err(_) if public => None,
+            Err(error) => return Err((version, error)),
+        },
+        _ if needs_token => return Err((version, Error::unauthorized())),
+        _ => None,
+    };
+    if let (Some(wanted), Some(caller)) = (&shape.project_id, &caller)
+        && wanted.replace('-', "") != caller.project_id().replace('-', "")
+    {
+        let text = format!(
+            "Malformed request URL: URL's project_id '{wanted}' doesn't match Context's project_id '{}'",
+            caller.project_id()
+        );
+        return Err((version, Error::bad_request(text)));
+    }
+    Ok(Prepared { version, legacy: shape.legacy, caller })
+}
+
+/// A path in its one form, with what the other forms said.
+#[derive(Debug, PartialEq, Eq)]
+struct Shape {
+    path: String,
+    project_id: Option<String>,
+    legacy: bool,
+}
+
+/// `//` is `/`; Nova: `/v2` is `/v2.1` and a project id after it is taken out; Neutron: `.json` goes.
+fn reshape(style: Style, path: &str) -> Shape {
+    let mut segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let slash = path.ends_with('/') && segments.len() == 1;
+    let (mut project_id, mut legacy) = (None, false);
+    if style == Style::Nova && segments.len() > 1 && matches!(segments[0], "v2" | "v2.1") {
+        legacy = segments[0] == "v2";
+        segments[0] = "v2.1";
+        if segments.len() > 1 && id::is_uuid_like(segments[1]) {
+            project_id = Some(segments.remove(1).to_owned());
+        }
+    }
+    let mut joined = format!("/{}", segments.join("/"));
+    if style == Style::Neutron
+        && let Some(bare) = joined.strip_suffix(".json")
+    {
+        joined = bare.to_owned();
+    }
+    if slash {
+        joined.push('/');
+    }
+    Shape { path: joined, project_id, legacy }
+}
+
+fn rewrite(req: &mut ServiceRequest, path: &str) {
+    let full = match req.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = req.head().uri.clone().into_parts();
+    parts.path_and_query = full.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        req.match_info_mut().get_mut().update(&uri);
+        req.head_mut().uri = uri;
+    }
+}
+
+/// The microversion headers, `OpenStack-API-Version` first.
+fn negotiate(req: &ServiceRequest) -> Result<Microversion, (Microversion, Error)> {
+    let new = header_text(req, "openstack-api-version").and_then(|text| {
+        text.split(',').find_map(|part| part.trim().strip_prefix("compute ").map(str::trim))
+    });
+    let wanted = match new.or_else(|| header_text(req, "x-openstack-nova-api-version")) {
+        None => return Ok(Microversion::MIN),
+        Some("latest") => return Ok(Microversion::MAX),
+        Some(text) => text,
+    };
+    let is_version = wanted.split_once('.').is_some_and(|(major, minor)| {
+        let digits = |s: &str| !s.is_empty() && s.len() <= 6 && s.bytes().all(|b| b.is_ascii_digit());
+        digits(major) && digits(minor) && !major.starts_with('0') && (minor == "0" || !minor.starts_with('0'))
+    });
+    if !is_version {
+        let short: String = wanted.chars().take(64).collect();
+        let text =
+            format!("API Version String {short} is of invalid format. Must be of format MajorNum.MinorNum.");
+        return Err((Microversion::MIN, Error::bad_request(text)));
+    }
+    match wanted.parse::<Microversion>() {
+        Ok(v) if v >= Microversion::MIN && v <= Microversion::MAX => Ok(v),
+        _ => {
+            let text = format!(
+                "Version {wanted} is not supported by the API. Minimum is {} and maximum is {}.",
+                Microversion::MIN,
+                Microversion::MAX
+            );
+            Err((Microversion::MIN, Error::new(ErrorKind::NotAcceptable, text)))
+        }
+    }
+}
+
+fn render<B: MessageBody + 'static>(
+    response: ServiceResponse<EitherBody<B>>,
+    spec: &ServiceSpec,
+    error: &Error,
+    accept: Option<&str>,
+) -> ServiceResponse<EitherBody<B>> {
+    let (content_type, body) = spec.style.body(error, accept);
+    let status = spec.style.status(error);
+    let (request, old) = response.into_parts();
+    let mut answer = HttpResponse::build(status);
+    answer.content_type(content_type);
+    for (name, value) in old.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            answer.append_header((name.clone(), value.clone()));
+        }
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        answer.insert_header((
+            header::WWW_AUTHENTICATE,
+            format!("Keystone uri=\"{}\"", spec.verifier.auth_uri()),
+        ));
+    }
+    let answer: HttpResponse<BoxBody> = answer.body(body);
+    ServiceResponse::new(request, answer).map_into_right_body()
+}
+
+fn headers<B>(
+    response: &mut ServiceResponse<B>,
+    spec: &ServiceSpec,
+    request_id: &str,
+    version: Microversion,
+) {
+    let map = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            map.insert(header::HeaderName::from_static(name), value);
+        }
+    };
+    set("x-openstack-request-id", request_id);
+    match spec.style {
+        Style::Keystone => set("vary", "X-Auth-Token"),
+        Style::Nova => {
+            set("x-compute-request-id", request_id);
+            set("openstack-api-version", &format!("compute {version}"));
+            set("x-openstack-nova-api-version", &version.to_string());
+            set("vary", "OpenStack-API-Version, X-OpenStack-Nova-API-Version");
+        }
+        Style::Glance | Style::Neutron => {}
+    }
+}
+
+fn header_text<'a>(req: &'a ServiceRequest, name: &str) -> Option<&'a str> {
+    req.headers().get(name).and_then(|v| v.to_str().ok()).map(str::trim)
+}
+
+/// No row has the path.
+pub async fn not_found(ctx: Ctx) -> Result<HttpResponse, ApiError> {
+    if ctx.style == Style::Keystone {
+        let body = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n";
+        return Ok(HttpResponse::NotFound().content_type("text/html; charset=utf-8").body(body));
+    }
+    Err(Error::not_found("The resource could not be found.").into())
+}
+
+/// The path exists but not for this method, or not at this microversion (then 404).
+pub fn method_not_allowed(
+    allowed: String,
+) -> impl Fn(HttpRequest, Ctx) -> std::future::Ready<Result<HttpResponse, ApiError>> + Clone {
+    move |req, ctx| {
+        let has_method = allowed.split(", ").any(|m| m == req.method().as_str());
+        std::future::ready(if has_method {
+            Err(Error::not_found("The resource could not be found.").into())
+        } else {
+            let mut response = match ctx.style {
+                Style::Keystone => HttpResponse::MethodNotAllowed()
+                    .json(serde_json::json!({"message": "The method is not allowed for the requested URL."})),
+                _ => {
+                    let text = "The server could not comply with the request since it is either malformed or otherwise incorrect.";
+                    let mut response = HttpResponse::MethodNotAllowed().finish();
+                    response.extensions_mut().insert(Error::new(ErrorKind::MethodNotAllowed, text));
+                    response
+                }
+            };
+            if let Ok(value) = HeaderValue::from_str(&allowed) {
+                response.headers_mut().insert(header::ALLOW, value);
+            }
+            Ok(response)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_for_every_path() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let shape = reshape(Style::Nova, &format!("/v2/{id}//servers/"));
+        assert_eq!(shape, Shape { path: "/v2.1/servers".into(), project_id: Some(id.into()), legacy: true });
+        assert_eq!(reshape(Style::Nova, "/v2.1/").path, "/v2.1/");
+        assert_eq!(reshape(Style::Neutron, "/v2.0/networks.json").path, "/v2.0/networks");
+        assert_eq!(reshape(Style::Glance, "/v2/images").path, "/v2/images");
+        assert_eq!(reshape(Style::Keystone, "//v3//users").path, "/v3/users");
+    }
+}

@@ -1,0 +1,27 @@
+//! What all HTTP services share: the route table, error bodies, request ids, microversions, tokens, paging,
+//! limits, access log, health and metrics. No routes of its own but `/healthcheck` and `/metrics`.
+
+mod answer;
+mod body;
+mod context;
+mod edge;
+mod links;
+mod paging;
+mod route;
+mod schema;
+mod server;
+mod style;
+mod verify;
+
+pub use answer::{ApiError, ApiResult, accepted, created, json, no_content};
+pub use body::JsonBody;
+pub use context::Ctx;
+pub use links::base_url;
+pub use paging::{Page, query_pairs};
+pub use route::{Access, Method, Route};
+pub use schema::Schema;
+pub use server::{HealthCheck, Running, ServiceSpec, serve};
+pub use style::Style;
+pub use verify::TokenVerifier;
+
+pub use actix_web;

@@ -1,0 +1,95 @@
+//! Whose error bodies and header rules a service follows.
+
+use actix_web::http::StatusCode;
+use ferrostack_model::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+/// The OpenStack service that is imitated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// `{"error": {"code", "message", "title"}}`
+    Keystone,
+    /// `{"itemNotFound": {"code", "message"}}`
+    Nova,
+    /// HTML, or JSON if the client accepts only that.
+    Glance,
+    /// `{"NeutronError": {"type", "message", "detail"}}`
+    Neutron,
+}
+
+impl Style {
+    /// The status for `error`: Neutron answers 409 for an exceeded quota, Glance 413.
+    pub fn status(self, error: &Error) -> StatusCode {
+        let code = match (self, error.kind) {
+            (Self::Neutron, ErrorKind::OverLimit) => 409,
+            (Self::Glance, ErrorKind::OverLimit) => 413,
+            (_, kind) => kind.http(),
+        };
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Content type and body for `error`.
+    pub fn body(self, error: &Error, accept: Option<&str>) -> (&'static str, String) {
+        let status = self.status(error);
+        let (code, message) = (status.as_u16(), error.public.as_str());
+        let reason = status.canonical_reason().unwrap_or("Error");
+        let value = match self {
+            Self::Keystone => json!({"error": {"code": code, "message": message, "title": reason}}),
+            Self::Nova => nova(code, error.kind, message),
+            Self::Neutron => json!({"NeutronError": {
+                "type": error.name.unwrap_or(neutron_type(error.kind)), "message": message, "detail": ""}}),
+            Self::Glance => return glance(code, reason, message, accept),
+        };
+        ("application/json", value.to_string())
+    }
+}
+
+fn nova(code: u16, kind: ErrorKind, message: &str) -> Value {
+    let name = match code {
+        400 => "badRequest",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "itemNotFound",
+        405 => "badMethod",
+        409 => "conflictingRequest",
+        413 => "overLimit",
+        415 => "badMediaType",
+        429 => "overLimit",
+        501 => "notImplemented",
+        503 => "serviceUnavailable",
+        _ => "computeFault",
+    };
+    let _ = kind;
+    json!({name: {"code": code, "message": message}})
+}
+
+fn neutron_type(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "HTTPNotFound",
+        ErrorKind::Forbidden => "PolicyNotAuthorized",
+        ErrorKind::OverLimit => "OverQuota",
+        ErrorKind::BadRequest => "HTTPBadRequest",
+        ErrorKind::Conflict => "Conflict",
+        ErrorKind::Unavailable => "ServiceUnavailable",
+        _ => "HTTPInternalServerError",
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn glance(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'static str, String) {
+    // webob's negotiation: JSON only if the client asks for it and not for anything.
+    let wants_json = accept.is_some_and(|a| a.contains("application/json") && !a.contains("text/html"));
+    if wants_json {
+        let message = format!("{}<br /><br />\n\n\n", escape(message));
+        let body = json!({"message": message, "code": format!("{code} {reason}"), "title": reason});
+        return ("application/json", body.to_string());
+    }
+    let body = format!(
+        "<html>\n <head>\n  <title>{code} {reason}</title>\n </head>\n <body>\n  <h1>{code} {reason}</h1>\n  {}<br /><br />\n\n\n\n </body>\n</html>",
+        escape(message)
+    );
+    ("text/html; charset=UTF-8", body)
+}

@@ -1,0 +1,21 @@
+//! Domain types, errors, state machines and every bus message.
+//!
+//! Nothing here does I/O or is async, so every crate may depend on it.
+
+pub mod auth;
+pub mod error;
+pub mod guest;
+pub mod host;
+pub mod id;
+pub mod image;
+pub mod message;
+pub mod microversion;
+pub mod network;
+pub mod placement;
+pub mod server;
+pub mod time;
+
+pub use auth::{Caller, DomainRef, ProjectRef, RevocationEvent, TokenClaims};
+pub use error::{Error, ErrorKind, Result};
+pub use microversion::{Feature, Microversion};
+pub use time::Timestamp;

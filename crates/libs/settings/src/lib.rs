@@ -1,0 +1,1 @@
+//! Typed settings and telemetry set-up.

@@ -1,0 +1,1 @@
+//! TestCloud: every service in one process for tests.

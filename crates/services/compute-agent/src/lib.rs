@@ -1,0 +1,1 @@
+//! Runs guests on its host.

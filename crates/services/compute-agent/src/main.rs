@@ -1,0 +1,3 @@
+//! Runs guests on its host.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The all-in-one cloud.
+
+fn main() {}

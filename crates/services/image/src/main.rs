@@ -1,0 +1,3 @@
+//! Glance v2.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The part of Neutron that servers need.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Filter-and-weigh scheduler.
+
+fn main() {}

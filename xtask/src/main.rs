@@ -1,0 +1,3 @@
+//! One command per developer habit.
+
+fn main() {}
