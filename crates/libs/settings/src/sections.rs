@@ -1,0 +1,354 @@
+//! The sections of the settings file.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A `tracing` filter: `info`, `debug,sqlx=warn`.
+    pub level: String,
+    /// Human or JSON.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Human }
+    }
+}
+
+/// `[database]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:DIRECTORY` or `postgres://user:password@host/database`.
+    pub url: String,
+    /// Connections a service may hold.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite:/var/lib/ferrostack/db".into(), max_connections: 10 }
+    }
+}
+
+/// `[bus]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// `local:` (all in one process) or `amqp://user:password@host:port/vhost`.
+    pub url: String,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { url: "local:".into() }
+    }
+}
+
+/// `[credentials]`: this process as a user of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Credentials {
+    /// The identity service, `http://127.0.0.1:5000/v3`.
+    pub auth_url: String,
+    /// User in the domain Default, with the role service in the project service.
+    pub username: String,
+    /// File with the password, mode 0600.
+    pub password_file: PathBuf,
+    /// Project of the service users.
+    pub project_name: String,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            auth_url: "http://127.0.0.1:5000/v3".into(),
+            username: "ferrostack".into(),
+            password_file: "/etc/ferrostack/service-password".into(),
+            project_name: "service".into(),
+        }
+    }
+}
+
+/// `[tokens]`: how the services verify tokens locally.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Milliseconds between polls of the revocation feed.
+    pub feed_poll_ms: u64,
+    /// A feed older than this many seconds is not trusted: identity is asked instead.
+    pub feed_max_age_seconds: u64,
+    /// Verified tokens kept in memory.
+    pub cache_entries: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { feed_poll_ms: 1000, feed_max_age_seconds: 30, cache_entries: 100_000 }
+    }
+}
+
+/// `[identity]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// Region of the bootstrapped catalog.
+    pub region: String,
+    /// Host (and scheme) of the bootstrapped catalog's URLs, `http://127.0.0.1`.
+    pub public_base: String,
+    /// Directory of the token signing keys, mode 0700.
+    pub key_directory: PathBuf,
+    /// Lifetime of tokens, seconds.
+    pub token_ttl_seconds: i64,
+    /// bcrypt cost of new password hashes.
+    pub bcrypt_cost: u32,
+    /// Password hashes computed at once; more wait. 0: as many as CPUs.
+    pub hash_parallelism: usize,
+    /// Overrides of policy rules.
+    pub policy_file: Option<PathBuf>,
+    /// File with the password of the bootstrapped user admin; nothing is bootstrapped without it.
+    pub admin_password_file: Option<PathBuf>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            listen: local(5000),
+            workers: 2,
+            region: "RegionOne".into(),
+            public_base: "http://127.0.0.1".into(),
+            key_directory: "/var/lib/ferrostack/token-keys".into(),
+            token_ttl_seconds: 3600,
+            bcrypt_cost: 12,
+            hash_parallelism: 0,
+            policy_file: None,
+            admin_password_file: None,
+        }
+    }
+}
+
+/// `[image]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Image {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// Directory of the file store.
+    pub store_directory: PathBuf,
+    /// Largest image, bytes.
+    pub max_image_bytes: u64,
+    /// Overrides of policy rules.
+    pub policy_file: Option<PathBuf>,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self {
+            listen: local(9292),
+            workers: 2,
+            store_directory: "/var/lib/ferrostack/images".into(),
+            max_image_bytes: 1 << 40,
+            policy_file: None,
+        }
+    }
+}
+
+/// Default quotas of a project; -1 is unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Servers.
+    pub instances: i64,
+    /// Virtual CPUs.
+    pub cores: i64,
+    /// MiB.
+    pub ram: i64,
+    /// Metadata items of a server.
+    pub metadata_items: i64,
+    /// Injected files.
+    pub injected_files: i64,
+    /// Bytes of an injected file.
+    pub injected_file_content_bytes: i64,
+    /// Bytes of an injected file's path.
+    pub injected_file_path_bytes: i64,
+    /// Keypairs of a user.
+    pub key_pairs: i64,
+    /// Server groups.
+    pub server_groups: i64,
+    /// Members of a server group.
+    pub server_group_members: i64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            instances: 10,
+            cores: 20,
+            ram: 51_200,
+            metadata_items: 128,
+            injected_files: 5,
+            injected_file_content_bytes: 10_240,
+            injected_file_path_bytes: 255,
+            key_pairs: 100,
+            server_groups: 10,
+            server_group_members: 10,
+        }
+    }
+}
+
+/// `[compute]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compute {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// The image service; from the catalog if not given.
+    pub image_url: Option<String>,
+    /// The network service; from the catalog if not given.
+    pub network_url: Option<String>,
+    /// CPU overcommit.
+    pub cpu_allocation_ratio: f64,
+    /// Memory overcommit.
+    pub ram_allocation_ratio: f64,
+    /// Disk overcommit.
+    pub disk_allocation_ratio: f64,
+    /// A host silent for longer is down, seconds.
+    pub service_down_time: i64,
+    /// Hosts tried for a server.
+    pub max_attempts: i64,
+    /// Largest list page.
+    pub max_limit: i64,
+    /// Zone of hosts that name none.
+    pub default_availability_zone: String,
+    /// Jobs run at once by this replica.
+    pub parallel_jobs: usize,
+    /// Seconds an agent has for a build before it is asked what became of it.
+    pub build_inquiry_seconds: i64,
+    /// Seconds a guest has to shut down before the plug is pulled.
+    pub shutdown_timeout_seconds: u32,
+    /// Default quotas.
+    pub quota: Quota,
+    /// Overrides of policy rules.
+    pub policy_file: Option<PathBuf>,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self {
+            listen: local(8774),
+            workers: 2,
+            image_url: None,
+            network_url: None,
+            cpu_allocation_ratio: 4.0,
+            ram_allocation_ratio: 1.0,
+            disk_allocation_ratio: 1.0,
+            service_down_time: 60,
+            max_attempts: 3,
+            max_limit: 1000,
+            default_availability_zone: "nova".into(),
+            parallel_jobs: 64,
+            build_inquiry_seconds: 30,
+            shutdown_timeout_seconds: 60,
+            quota: Quota::default(),
+            policy_file: None,
+        }
+    }
+}
+
+/// `[scheduler]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// Address and port of `/healthcheck` and `/metrics`.
+    pub listen: SocketAddr,
+    /// Filters in order.
+    pub enabled_filters: Vec<String>,
+    /// Multiplier by weigher; 0 turns it off. `RAMWeigher`, `CPUWeigher`, `DiskWeigher`, `IoOpsWeigher`.
+    pub weight_multipliers: BTreeMap<String, f64>,
+    /// A host is drawn from this many best ones.
+    pub host_subset_size: usize,
+    /// Alternates named with each choice.
+    pub alternates: usize,
+    /// A host silent for longer is down, seconds.
+    pub service_down_time: i64,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        let filters = [
+            "RetryFilter",
+            "ComputeFilter",
+            "AvailabilityZoneFilter",
+            "RamFilter",
+            "CoreFilter",
+            "DiskFilter",
+            "ComputeCapabilitiesFilter",
+            "ImagePropertiesFilter",
+        ];
+        let weights =
+            [("RAMWeigher", 1.0), ("CPUWeigher", 1.0), ("DiskWeigher", 1.0), ("IoOpsWeigher", -1.0)];
+        Self {
+            listen: local(8778),
+            enabled_filters: filters.map(Into::into).into(),
+            weight_multipliers: weights.map(|(n, m)| (n.to_owned(), m)).into(),
+            host_subset_size: 1,
+            alternates: 2,
+            service_down_time: 60,
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// Address range of the bootstrapped shared network `private`.
+    pub private_cidr: String,
+    /// Name servers of its subnet.
+    pub dns_nameservers: Vec<std::net::IpAddr>,
+    /// Overrides of policy rules.
+    pub policy_file: Option<PathBuf>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            listen: local(9696),
+            workers: 2,
+            private_cidr: "192.168.233.0/24".into(),
+            dns_nameservers: Vec::new(),
+            policy_file: None,
+        }
+    }
+}

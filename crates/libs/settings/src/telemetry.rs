@@ -1,0 +1,17 @@
+//! Logs.
+
+use crate::{Log, LogFormat};
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+/// Sends `tracing` to standard error as `log` says. A second call (tests) changes nothing.
+pub fn init(log: &Log) -> anyhow::Result<()> {
+    let filter =
+        EnvFilter::try_new(&log.level).with_context(|| format!("log.level: cannot read '{}'", log.level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match log.format {
+        LogFormat::Human => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
