@@ -1,1 +1,57 @@
-//! Nova v2.1.
+//! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
+
+pub mod app;
+pub mod policy;
+pub mod routes;
+pub mod store;
+pub mod view;
+
+use app::App;
+use async_trait::async_trait;
+use ferrostack_bus::Bus;
+use ferrostack_db::Db;
+use ferrostack_http::{HealthCheck, Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
+use ferrostack_model::Result;
+use ferrostack_policy::Enforcer;
+use ferrostack_settings::Settings;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
+
+/// Starts the service: tables, jobs, consumers, reconcilers and the HTTP server.
+pub async fn start(
+    settings: &Settings,
+    bus: Arc<dyn Bus>,
+    verifier: Arc<dyn TokenVerifier>,
+    stop: CancellationToken,
+) -> Result<Running> {
+    let db =
+        Db::open(&settings.database.url, "compute", settings.database.max_connections, &MIGRATIONS).await?;
+    let policy = Arc::new(Enforcer::new(policy::RULES)?);
+    if let Some(file) = &settings.compute.policy_file {
+        policy.load(file)?;
+    }
+    let app = App::new(settings, db, bus, stop)?;
+    let data = web::Data::from(app.clone());
+    let spec = ServiceSpec {
+        name: "compute",
+        style: Style::Nova,
+        routes: routes::table(),
+        verifier,
+        policy,
+        health: app,
+        state: Arc::new(move |config| {
+            config.app_data(data.clone());
+        }),
+        workers: settings.compute.workers,
+    };
+    ferrostack_http::serve(spec, settings.compute.listen)
+}
+
+#[async_trait]
+impl HealthCheck for App {
+    async fn check(&self) -> Vec<(&'static str, Result<()>)> {
+        vec![("database", self.db.ping().await), ("bus", self.bus.ping().await)]
+    }
+}

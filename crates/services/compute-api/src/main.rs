@@ -1,3 +1,3 @@
-//! Nova v2.1.
+//! `ferrostack-compute-api`: the Nova API as a process of its own.
 
 fn main() {}

@@ -1,0 +1,1 @@
+//! Domain types as JSON at a microversion, one module a noun.
