@@ -3,6 +3,9 @@
 //! Everything is level-triggered and idempotent: a call describes the wanted end, and calling it again
 //! after success changes nothing. A driver keeps no state of its own beside what the hypervisor holds.
 
+pub mod contract;
+pub mod fake;
+
 use async_trait::async_trait;
 use ferrostack_model::{Result, guest::GuestSpec, host::GuestState, server::PowerState};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,106 @@
+//! What every driver does, as a test that each runs against itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
+
+use crate::{Guest, Hypervisor};
+use ferrostack_model::{Error, ErrorKind, guest::WantedPower, host::GuestState, server::PowerState};
+
+fn ok<T>(what: &str, result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|e| panic!("{what}: {}", e.for_log()))
+}
+
+async fn state(h: &dyn Hypervisor, server_id: &str) -> Option<GuestState> {
+    let found: Vec<_> = ok("list", h.list().await).into_iter().filter(|g| g.server_id == server_id).collect();
+    assert!(found.len() <= 1, "{server_id} is listed {} times", found.len());
+    found.into_iter().next()
+}
+
+async fn expect_state(h: &dyn Hypervisor, server_id: &str, generation: i64, power: PowerState) {
+    let want = GuestState { server_id: server_id.to_owned(), generation, power };
+    assert_eq!(state(h, server_id).await, Some(want));
+}
+
+/// Runs the whole contract on guests that `make_guest(server_id, generation)` makes; leaves none behind.
+/// Panics at the first breach. Guests need not answer ACPI: no wait is longer than the hypervisor's own.
+pub async fn hypervisor_contract(h: &dyn Hypervisor, make_guest: impl Fn(&str, i64) -> Guest) {
+    host(h).await;
+    unknown(h).await;
+    life(h, &make_guest).await;
+    at_once(h, &make_guest).await;
+}
+
+async fn host(h: &dyn Hypervisor) {
+    let info = ok("host_info", h.host_info().await);
+    assert!(info.vcpus > 0 && info.memory_mb > 0 && info.local_gb > 0, "{info:?}");
+    assert!(!info.hypervisor_hostname.is_empty() && !info.arch.is_empty(), "{info:?}");
+}
+
+/// Ids that no guest has: destroy succeeds, everything else is `NotFound`.
+async fn unknown(h: &dyn Hypervisor) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let kind = |r: Result<PowerState, Error>| r.expect_err("an unknown guest has no power").kind;
+    assert_eq!(kind(h.start(&id).await), ErrorKind::NotFound, "start");
+    assert_eq!(kind(h.stop(&id, 0).await), ErrorKind::NotFound, "stop");
+    assert_eq!(kind(h.reboot_soft(&id, 0).await), ErrorKind::NotFound, "reboot_soft");
+    let console = h.console_output(&id, 100).await.expect_err("an unknown guest has no console");
+    assert_eq!(console.kind, ErrorKind::NotFound, "console_output");
+    ok("destroy of an unknown guest", h.destroy(&id).await);
+    assert_eq!(state(h, &id).await, None);
+}
+
+async fn life(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let guest = make_guest(&id, 1);
+    for round in ["ensure", "ensure again"] {
+        assert_eq!(ok(round, h.ensure(&guest).await), PowerState::Running);
+        expect_state(h, &id, 1, PowerState::Running).await;
+    }
+    let newer = make_guest(&id, 2);
+    assert_eq!(ok("ensure of a newer generation", h.ensure(&newer).await), PowerState::Running);
+    expect_state(h, &id, 2, PowerState::Running).await;
+
+    assert_eq!(ok("soft reboot", h.reboot_soft(&id, 0).await), PowerState::Running);
+    for round in ["stop", "stop again"] {
+        assert_eq!(ok(round, h.stop(&id, 0).await), PowerState::Shutdown);
+        expect_state(h, &id, 2, PowerState::Shutdown).await;
+    }
+    for round in ["start", "start again"] {
+        assert_eq!(ok(round, h.start(&id).await), PowerState::Running);
+        expect_state(h, &id, 2, PowerState::Running).await;
+    }
+    assert_eq!(ok("hard reboot", h.reboot_hard(&newer).await), PowerState::Running);
+    let mut off = make_guest(&id, 3);
+    off.spec.power = WantedPower::Stopped;
+    assert_eq!(ok("ensure of a stopped guest", h.ensure(&off).await), PowerState::Shutdown);
+    expect_state(h, &id, 3, PowerState::Shutdown).await;
+    assert_eq!(
+        ok("hard reboot of a stopped guest", h.reboot_hard(&make_guest(&id, 3)).await),
+        PowerState::Running
+    );
+
+    let console = ok("console", h.console_output(&id, 16).await);
+    assert!(console.len() <= 16, "{} bytes of console", console.len());
+    for round in ["destroy", "destroy again"] {
+        ok(round, h.destroy(&id).await);
+        assert_eq!(state(h, &id).await, None);
+    }
+    // The id may be used anew.
+    assert_eq!(ok("ensure after destroy", h.ensure(&newer).await), PowerState::Running);
+    ok("destroy at the end", h.destroy(&id).await);
+    assert_eq!(state(h, &id).await, None);
+}
+
+/// Calls for one id at the same time: one guest comes of it, and no guest after concurrent destroys.
+async fn at_once(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let guest = make_guest(&id, 1);
+    let made = futures_util::future::join_all((0..4).map(|_| h.ensure(&guest))).await;
+    for power in made {
+        assert_eq!(ok("one of several ensures", power), PowerState::Running);
+    }
+    expect_state(h, &id, 1, PowerState::Running).await;
+    for gone in futures_util::future::join_all((0..3).map(|_| h.destroy(&id))).await {
+        ok("one of several destroys", gone);
+    }
+    assert_eq!(state(h, &id).await, None);
+}
