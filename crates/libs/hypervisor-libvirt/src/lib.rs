@@ -1,1 +1,32 @@
 //! The libvirt driver: the only crate that links C.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`driver`] | `Hypervisor` on libvirt: what is done in which order |
+//! | [`connection`] | bounded blocking calls, reconnecting |
+//! | [`events`] | libvirt's event loop |
+//! | [`guests`], [`network`] | domains and networks in libvirt |
+//! | [`definition`], [`xml`] | from a spec to libvirt's XML |
+//! | [`files`], [`disks`], [`console`] | what a guest has on disk |
+//! | [`probe`] | whether KVM works |
+//! | [`metadata`] | the metadata service's socket |
+
+pub mod connection;
+pub mod console;
+pub mod definition;
+pub mod disks;
+pub mod driver;
+pub mod events;
+pub mod files;
+pub mod guests;
+pub mod host;
+mod locks;
+pub mod metadata;
+pub mod network;
+pub mod options;
+pub mod power;
+pub mod probe;
+pub mod xml;
+
+pub use driver::LibvirtHypervisor;
+pub use options::{LibvirtOptions, VirtType};

@@ -1,0 +1,218 @@
+//! Disk files: the overlay on the base image, ephemeral and swap disks, config drive, kernel and ramdisk.
+//!
+//! Every external tool runs with limits, explicit formats, and arguments that no user chose: sizes are numbers,
+//! paths are ours.
+
+use crate::files::GuestFiles;
+use ferrostack_hypervisor::{BaseImage, Guest};
+use ferrostack_model::{Error, Result};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Bytes of a GiB.
+const GIB: u64 = 1 << 30;
+/// Bytes of a MiB.
+const MIB: u64 = 1 << 20;
+/// Largest disk, bytes: what raw files reach on ext4 is less; this only keeps arithmetic sane.
+const LARGEST: u64 = 1 << 52;
+
+/// Makes what of a guest's disks is missing; what is there is kept.
+///
+/// # Errors
+/// `BadRequest` if the flavor's disk is smaller than the image; else says which file and tool failed.
+pub async fn ensure(guest: &Guest, files: &GuestFiles, windows: bool) -> Result<()> {
+    let flavor = &guest.spec.flavor;
+    let base = guest.base.as_ref().ok_or_else(|| Error::internal("the guest has no base image file"))?;
+    let size = root_size(flavor.root_gb, base)?;
+    if !files.root_disk().exists() {
+        overlay(base, size, files).await?;
+    }
+    if flavor.ephemeral_gb > 0 && !files.ephemeral().exists() {
+        let bytes = bytes_of(flavor.ephemeral_gb, GIB)?;
+        let format: Option<(&str, &[&str])> = Some((
+            "mkfs.ext4",
+            &["-q", "-F", "-L", "ephemeral0", "-E", "lazy_itable_init=1,lazy_journal_init=1"],
+        ));
+        // Windows would not know ext4, and formats a blank disk itself.
+        blank(files, &files.ephemeral(), bytes, if windows { None } else { format }).await?;
+    }
+    if flavor.swap_mb > 0 && !files.swap().exists() {
+        let bytes = bytes_of(flavor.swap_mb, MIB)?;
+        blank(files, &files.swap(), bytes, Some(("mkswap", &["-L", "swap"]))).await?;
+    }
+    if let Some(drive) = &guest.config_drive {
+        files.copy(drive, &files.config_drive())?;
+    }
+    if let Some(kernel) = &guest.kernel {
+        files.link(kernel, &files.kernel())?;
+    }
+    if let Some(ramdisk) = &guest.ramdisk {
+        files.link(ramdisk, &files.ramdisk())?;
+    }
+    Ok(())
+}
+
+fn bytes_of(count: u64, unit: u64) -> Result<u64> {
+    count
+        .checked_mul(unit)
+        .filter(|bytes| *bytes <= LARGEST)
+        .ok_or_else(|| Error::bad_request("The flavor's disk is larger than any disk can be."))
+}
+
+/// Bytes of the root disk: the flavor's, or the image's own where the flavor says 0.
+///
+/// # Errors
+/// `BadRequest` with Nova's text if the flavor's disk is smaller than the image: a guest on a cut disk does not boot.
+pub fn root_size(root_gb: u64, base: &BaseImage) -> Result<u64> {
+    if root_gb == 0 {
+        return Ok(base.virtual_size);
+    }
+    let size = bytes_of(root_gb, GIB)?;
+    if size < base.virtual_size {
+        return Err(Error::bad_request(format!(
+            "Flavor's disk is too small for requested image. Flavor disk is {size} bytes, image is {} bytes.",
+            base.virtual_size
+        )));
+    }
+    Ok(size)
+}
+
+async fn overlay(base: &BaseImage, size: u64, files: &GuestFiles) -> Result<()> {
+    let format = match base.format.as_str() {
+        "qcow2" => "qcow2",
+        "raw" => "raw",
+        other => return Err(Error::internal(format!("base image format {other:?} cannot be used as it is"))),
+    };
+    let base = base
+        .path
+        .canonicalize()
+        .map_err(|e| Error::internal(format!("the base image {}: {e}", base.path.display())))?;
+    let target = files.root_disk();
+    let part = crate::files::part(&target);
+    let mut command = tool("qemu-img");
+    command
+        .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
+        .arg(&base)
+        .arg(&part)
+        .arg(size.to_string());
+    run(command, "qemu-img create", Some(64 * MIB)).await?;
+    finish(files, &target)
+}
+
+/// A sparse raw file, formatted by a tool if there is one.
+async fn blank(files: &GuestFiles, target: &Path, bytes: u64, format: Option<(&str, &[&str])>) -> Result<()> {
+    let part = crate::files::part(target);
+    let fail = |e| Error::internal(format!("making {}: {e}", target.display()));
+    std::fs::File::create(&part).and_then(|file| file.set_len(bytes)).map_err(fail)?;
+    if let Some((program, arguments)) = format {
+        if find(program).is_some() {
+            let mut command = tool(program);
+            command.args(arguments).arg(&part);
+            run(command, program, None).await?;
+        } else {
+            tracing::warn!(program, "not installed: a guest's disk stays unformatted");
+        }
+    }
+    finish(files, target)
+}
+
+/// The file made under its temporary name becomes the real one, readable by its owner only.
+fn finish(files: &GuestFiles, target: &Path) -> Result<()> {
+    files.make(target, |part| {
+        std::fs::set_permissions(part, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::File::open(part)?.sync_all()
+    })
+}
+
+/// Where a program is; administrators' directories count although a user's PATH lacks them.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+fn tool(program: &str) -> Command {
+    let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C").current_dir("/");
+    command
+}
+
+/// Runs a tool with limits: 1 GiB of address space, 60 s of CPU, and `file_bytes` for any file it writes (a crafted
+/// image must not take the host along: CVE-2015-5162).
+async fn run(mut command: Command, what: &str, file_bytes: Option<u64>) -> Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    // SAFETY: between fork and exec only setrlimit(2) is called, which is async-signal-safe; nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            setrlimit(Resource::RLIMIT_AS, GIB, GIB)?;
+            setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
+            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            if let Some(bytes) = file_bytes {
+                setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?;
+            }
+            Ok(())
+        });
+    }
+    let child = command.spawn().map_err(|e| Error::internal(format!("starting {what}: {e}")))?;
+    let output = tokio::time::timeout(Duration::from_secs(300), child.wait_with_output())
+        .await
+        .map_err(|_| Error::unavailable(format!("{what} did not end within 300 s")))?
+        .map_err(|e| Error::internal(format!("{what}: {e}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text: String = String::from_utf8_lossy(&output.stderr).chars().take(2000).collect();
+    Err(Error::internal(format!("{what} failed ({}): {}", output.status, text.trim())))
+}
+
+/// The cache mode for disks in `dir`: `none` needs O_DIRECT, which some file systems lack.
+pub fn cache_mode(dir: &Path) -> &'static str {
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    let probe = dir.join(".o_direct");
+    let flags = OFlag::O_DIRECT | OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let direct = open(&probe, flags, Mode::S_IRUSR | Mode::S_IWUSR).is_ok();
+    // What is left of a failed removal is an empty file that the next start uses again.
+    let _ = std::fs::remove_file(&probe);
+    if direct { "none" } else { "writeback" }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn base(virtual_size: u64) -> BaseImage {
+        BaseImage { path: "/nowhere".into(), format: "raw".into(), virtual_size }
+    }
+
+    #[test]
+    fn a_disk_is_never_smaller_than_its_image() {
+        assert_eq!(root_size(0, &base(5 * GIB + 1)).unwrap(), 5 * GIB + 1);
+        assert_eq!(root_size(5, &base(5 * GIB)).unwrap(), 5 * GIB);
+        let error = root_size(5, &base(5 * GIB + 1)).unwrap_err();
+        assert_eq!(error.kind.http(), 400);
+        assert!(error.public.contains("too small"), "{}", error.public);
+        assert!(root_size(u64::MAX, &base(1)).is_err(), "no overflow");
+    }
+
+    #[tokio::test]
+    async fn tools_are_held_to_their_limits() {
+        let mut command = tool("sh");
+        command.args(["-c", "ulimit -v; ulimit -t; exit 3"]);
+        let error = run(command, "sh", None).await.unwrap_err();
+        assert!(error.for_log().contains("exit status: 3"), "{}", error.for_log());
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("big");
+        let mut command = tool("dd");
+        command.args(["if=/dev/zero", "bs=1M", "count=8"]).arg(format!("of={}", file.display()));
+        assert!(run(command, "dd", Some(MIB)).await.is_err(), "a file above the limit is refused");
+        assert!(std::fs::metadata(&file).unwrap().len() <= MIB);
+    }
+}

@@ -1,0 +1,540 @@
+//! `<domain>`: <https://libvirt.org/formatdomain.html>.
+
+use super::metadata::Metadata;
+use serde::Serialize;
+
+/// An element that only says it is there: `<acpi/>`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Empty {}
+
+/// An element with a `unit` and a number.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quantity {
+    /// `MiB`
+    #[serde(rename = "@unit")]
+    pub unit: &'static str,
+    /// How many.
+    #[serde(rename = "$text")]
+    pub value: u64,
+}
+
+/// `<domain>`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename = "domain")]
+pub struct Domain {
+    /// `kvm` or `qemu`.
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Unique name on the host.
+    pub name: String,
+    /// The server id.
+    pub uuid: String,
+    /// What is ours.
+    pub metadata: Metadata,
+    /// RAM.
+    pub memory: Quantity,
+    /// Virtual CPUs.
+    pub vcpu: u32,
+    /// SMBIOS strings.
+    pub sysinfo: SysInfo,
+    /// Boot.
+    pub os: Os,
+    /// ACPI and so on.
+    pub features: Features,
+    /// CPU model and topology.
+    pub cpu: Cpu,
+    /// Clock.
+    pub clock: Clock,
+    /// `destroy`
+    pub on_poweroff: &'static str,
+    /// `restart`
+    pub on_reboot: &'static str,
+    /// `destroy`
+    pub on_crash: &'static str,
+    /// The devices.
+    pub devices: Devices,
+}
+
+/// `<sysinfo type='smbios'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct SysInfo {
+    /// `smbios`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Type 1 of SMBIOS.
+    pub system: SysInfoSystem,
+}
+
+/// The entries of SMBIOS type 1.
+#[derive(Clone, Debug, Serialize)]
+pub struct SysInfoSystem {
+    /// Name and value pairs.
+    pub entry: Vec<Entry>,
+}
+
+/// `<entry name=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Name.
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+    /// Value.
+    #[serde(rename = "$text")]
+    pub value: String,
+}
+
+/// `<os>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Os {
+    /// `hvm` with machine and architecture.
+    #[serde(rename = "type")]
+    pub kind: OsType,
+    /// Direct boot: the kernel file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Direct boot: the initial ramdisk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initrd: Option<String>,
+    /// Direct boot: the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    /// Boot order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boot: Vec<Dev>,
+    /// Where the SMBIOS strings come from.
+    pub smbios: Mode,
+}
+
+/// `<type arch='' machine=''>hvm</type>`
+#[derive(Clone, Debug, Serialize)]
+pub struct OsType {
+    /// Architecture.
+    #[serde(rename = "@arch")]
+    pub arch: String,
+    /// Machine type.
+    #[serde(rename = "@machine")]
+    pub machine: String,
+    /// `hvm`
+    #[serde(rename = "$text")]
+    pub kind: &'static str,
+}
+
+/// An element with `dev`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dev {
+    /// Device.
+    #[serde(rename = "@dev")]
+    pub dev: &'static str,
+}
+
+/// An element with `mode`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mode {
+    /// Mode.
+    #[serde(rename = "@mode")]
+    pub mode: &'static str,
+}
+
+/// `<features>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Features {
+    /// ACPI: power button.
+    pub acpi: Empty,
+    /// APIC.
+    pub apic: Empty,
+    /// Hints for Windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hyperv: Option<HyperV>,
+    /// Emulation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcg: Option<Tcg>,
+}
+
+/// `<hyperv>`
+#[derive(Clone, Debug, Serialize)]
+pub struct HyperV {
+    /// No watchdog time-outs.
+    pub relaxed: State,
+    /// Virtual APIC.
+    pub vapic: State,
+    /// Spin lock hints.
+    pub spinlocks: Spinlocks,
+}
+
+/// An element with `state`.
+#[derive(Clone, Debug, Serialize)]
+pub struct State {
+    /// `on`
+    #[serde(rename = "@state")]
+    pub state: &'static str,
+}
+
+/// `<spinlocks>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Spinlocks {
+    /// `on`
+    #[serde(rename = "@state")]
+    pub state: &'static str,
+    /// Attempts before the hypervisor is told.
+    #[serde(rename = "@retries")]
+    pub retries: u32,
+}
+
+/// `<tcg>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Tcg {
+    /// Translation cache; QEMU's default takes up to 1 GiB.
+    #[serde(rename = "tb-cache")]
+    pub tb_cache: Quantity,
+}
+
+/// `<cpu>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Cpu {
+    /// `host-model` or `custom`.
+    #[serde(rename = "@mode")]
+    pub mode: &'static str,
+    /// `exact` with `custom`.
+    #[serde(rename = "@match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<&'static str>,
+    /// `none`: emulation lacks some features of any model.
+    #[serde(rename = "@check", skip_serializing_if = "Option::is_none")]
+    pub check: Option<&'static str>,
+    /// Named model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<&'static str>,
+    /// Sockets, cores, threads.
+    pub topology: Topology,
+}
+
+/// `<topology>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Topology {
+    /// Sockets.
+    #[serde(rename = "@sockets")]
+    pub sockets: u32,
+    /// Cores of a socket.
+    #[serde(rename = "@cores")]
+    pub cores: u32,
+    /// Threads of a core.
+    #[serde(rename = "@threads")]
+    pub threads: u32,
+}
+
+/// `<clock>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Clock {
+    /// `utc` or `localtime`.
+    #[serde(rename = "@offset")]
+    pub offset: &'static str,
+    /// Timers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timer: Vec<Timer>,
+}
+
+/// `<timer>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Timer {
+    /// Name.
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+    /// What happens to missed ticks.
+    #[serde(rename = "@tickpolicy", skip_serializing_if = "Option::is_none")]
+    pub tickpolicy: Option<&'static str>,
+    /// `yes` or `no`.
+    #[serde(rename = "@present", skip_serializing_if = "Option::is_none")]
+    pub present: Option<&'static str>,
+}
+
+/// `<devices>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Devices {
+    /// Disks in order.
+    pub disk: Vec<Disk>,
+    /// Controllers.
+    pub controller: Vec<Controller>,
+    /// Interfaces in order.
+    pub interface: Vec<Interface>,
+    /// First serial port.
+    pub serial: Serial,
+    /// The console on it.
+    pub console: Console,
+    /// Guest agent.
+    pub channel: Channel,
+    /// Pointer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub input: Vec<Input>,
+    /// VNC.
+    pub graphics: Graphics,
+    /// Video card.
+    pub video: Video,
+    /// Entropy.
+    pub rng: Rng,
+    /// Balloon.
+    pub memballoon: Balloon,
+}
+
+/// `<disk>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    /// `file`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// `disk`
+    #[serde(rename = "@device")]
+    pub device: &'static str,
+    /// Format: always given, never probed.
+    pub driver: DiskDriver,
+    /// The file.
+    pub source: FileSource,
+    /// Device name and bus.
+    pub target: DiskTarget,
+    /// The guest cannot write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readonly: Option<Empty>,
+}
+
+/// `<driver>` of a disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskDriver {
+    /// `qemu`
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+    /// `qcow2` or `raw`.
+    #[serde(rename = "@type")]
+    pub format: &'static str,
+    /// `none` where the file system knows O_DIRECT, else `writeback`.
+    #[serde(rename = "@cache")]
+    pub cache: &'static str,
+    /// `unmap` gives freed blocks back.
+    #[serde(rename = "@discard", skip_serializing_if = "Option::is_none")]
+    pub discard: Option<&'static str>,
+}
+
+/// `<source file=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct FileSource {
+    /// Path.
+    #[serde(rename = "@file")]
+    pub file: String,
+}
+
+/// `<target>` of a disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskTarget {
+    /// `vda`
+    #[serde(rename = "@dev")]
+    pub dev: String,
+    /// `virtio`
+    #[serde(rename = "@bus")]
+    pub bus: &'static str,
+}
+
+/// `<controller>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Controller {
+    /// `pci`, `usb`, `scsi`, …
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Number among its kind.
+    #[serde(rename = "@index")]
+    pub index: u32,
+    /// Model.
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+}
+
+/// `<interface type='network'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Interface {
+    /// `network`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// MAC address.
+    pub mac: Mac,
+    /// The libvirt network.
+    pub source: NetworkSource,
+    /// Card.
+    pub model: Model,
+    /// Largest packet.
+    pub mtu: Size,
+}
+
+/// `<mac address=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Mac {
+    /// Address.
+    #[serde(rename = "@address")]
+    pub address: String,
+}
+
+/// `<source network=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkSource {
+    /// Name of the libvirt network.
+    #[serde(rename = "@network")]
+    pub network: String,
+}
+
+/// An element with `type`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Model {
+    /// Type.
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+}
+
+/// An element with `size`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Size {
+    /// Bytes.
+    #[serde(rename = "@size")]
+    pub size: u32,
+}
+
+/// `<serial type='pty'>` with a log file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Serial {
+    /// `pty`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Everything the guest writes.
+    pub log: Log,
+    /// Port.
+    pub target: Port,
+}
+
+/// `<log file='' append=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Log {
+    /// Path.
+    #[serde(rename = "@file")]
+    pub file: String,
+    /// `on`: kept over restarts, and truncation by us is safe.
+    #[serde(rename = "@append")]
+    pub append: &'static str,
+}
+
+/// An element with `port`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Port {
+    /// Number.
+    #[serde(rename = "@port")]
+    pub port: u32,
+}
+
+/// `<console type='pty'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Console {
+    /// `pty`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// The serial port behind it.
+    pub target: ConsoleTarget,
+}
+
+/// `<target>` of a console.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConsoleTarget {
+    /// `serial`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Number.
+    #[serde(rename = "@port")]
+    pub port: u32,
+}
+
+/// `<channel type='unix'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Channel {
+    /// `unix`: libvirt chooses the path.
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// Name that the guest sees.
+    pub target: ChannelTarget,
+}
+
+/// `<target>` of a channel.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelTarget {
+    /// `virtio`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// `org.qemu.guest_agent.0`
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+}
+
+/// `<input>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Input {
+    /// `tablet`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// `usb`
+    #[serde(rename = "@bus")]
+    pub bus: &'static str,
+}
+
+/// `<graphics type='vnc'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Graphics {
+    /// `vnc`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// -1: libvirt chooses.
+    #[serde(rename = "@port")]
+    pub port: i32,
+    /// `yes`
+    #[serde(rename = "@autoport")]
+    pub autoport: &'static str,
+    /// Address.
+    #[serde(rename = "@listen")]
+    pub listen: String,
+}
+
+/// `<video>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Video {
+    /// Card.
+    pub model: Model,
+}
+
+/// `<rng model='virtio'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Rng {
+    /// `virtio`
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    /// Source.
+    pub backend: RngBackend,
+}
+
+/// `<backend model='random'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct RngBackend {
+    /// `random`
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    /// Device.
+    #[serde(rename = "$text")]
+    pub device: &'static str,
+}
+
+/// `<memballoon>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Balloon {
+    /// `virtio`
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    /// How often the guest tells its memory use.
+    pub stats: Period,
+}
+
+/// An element with `period`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Period {
+    /// Seconds.
+    #[serde(rename = "@period")]
+    pub period: u32,
+}
