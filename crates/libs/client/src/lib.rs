@@ -1,9 +1,13 @@
 //! How our services call each other: own credentials, the catalog, and local verification of tokens.
 
+mod feed;
+mod process;
 mod service;
 mod session;
 mod verifier;
 
+pub use feed::verifier;
+pub use process::{Process, startup};
 pub use service::{ServiceClient, answer_error, transport_error};
 pub use session::Session;
 pub use verifier::{LocalVerifier, PublicKey, PublicKeys, RevocationPage};
