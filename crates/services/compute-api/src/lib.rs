@@ -28,7 +28,7 @@ pub async fn start(
 ) -> Result<Running> {
     let db =
         Db::open(&settings.database.url, "compute", settings.database.max_connections, &MIGRATIONS).await?;
-    let policy = Arc::new(Enforcer::new(policy::RULES)?);
+    let policy = Arc::new(Enforcer::new(&policy::rules())?);
     if let Some(file) = &settings.compute.policy_file {
         policy.load(file)?;
     }

@@ -1,1 +1,3 @@
 //! All SQL, one module a noun.
+
+pub mod hosts;

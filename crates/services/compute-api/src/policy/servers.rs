@@ -1,0 +1,6 @@
+//! Rules of servers.
+
+use ferrostack_policy::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];
