@@ -3,12 +3,18 @@
 //! Delivery is at least once and in no promised order. Handlers are idempotent and key on (target, generation).
 
 mod amqp;
+#[cfg(feature = "testing")]
+pub mod contract;
+mod deliver;
 mod local;
+mod metrics;
 mod topology;
+mod tuning;
 
 pub use amqp::AmqpBus;
 pub use local::LocalBus;
-pub use topology::{Address, Source};
+pub use topology::{Address, DEAD_LETTERS, DELIVERY_LIMIT, Source};
+pub use tuning::Tuning;
 
 use async_trait::async_trait;
 use ferrostack_model::{Result, message::Envelope};

@@ -1,10 +1,14 @@
 //! The bus of the all-in-one: queues in this process. What is lost with the process the jobs send again.
 
-use crate::{Address, Bus, DeadLetter, Handler, Settle, Source, Verdict, topology::DELIVERY_LIMIT};
+use crate::{
+    Address, Bus, DeadLetter, Handler, Settle, Source, Tuning, Verdict, deliver,
+    metrics::{DEAD, PUBLISHED},
+    topology::DELIVERY_LIMIT,
+};
 use async_trait::async_trait;
 use ferrostack_model::{Error, Result, message::Envelope};
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -13,11 +17,13 @@ const DEAD_KEPT: usize = 1000;
 
 type Item = (Envelope, u32);
 type Sender = mpsc::UnboundedSender<Item>;
+/// Shared by a queue's consumers.
+type Receiver = Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Item>>>;
 
 #[derive(Default)]
 struct State {
-    /// Queues by name; the receiver is shared by that queue's consumers.
-    queues: HashMap<String, (Sender, Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Item>>>)>,
+    /// Queues by name.
+    queues: HashMap<String, (Sender, Receiver)>,
     fanouts: HashMap<&'static str, Vec<Sender>>,
     dead: Vec<(Address, Envelope)>,
 }
@@ -26,6 +32,7 @@ struct State {
 #[derive(Clone, Default)]
 pub struct LocalBus {
     state: Arc<Mutex<State>>,
+    tuning: Tuning,
 }
 
 impl LocalBus {
@@ -34,7 +41,12 @@ impl LocalBus {
         Self::default()
     }
 
-    fn queue(&self, name: String) -> (Sender, Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Item>>>) {
+    /// An empty bus with other times.
+    pub fn with(tuning: Tuning) -> Self {
+        Self { tuning, ..Self::default() }
+    }
+
+    fn queue(&self, name: String) -> (Sender, Receiver) {
         let mut state = self.state.lock();
         let (sender, receiver) = state.queues.entry(name).or_insert_with(|| {
             let (sender, receiver) = mpsc::unbounded_channel();
@@ -44,6 +56,7 @@ impl LocalBus {
     }
 
     fn bury(&self, address: Address, message: Envelope) {
+        DEAD.with_label_values(&[address.class()]).inc();
         let mut state = self.state.lock();
         if state.dead.len() >= DEAD_KEPT {
             state.dead.remove(0);
@@ -51,27 +64,7 @@ impl LocalBus {
         state.dead.push((address, message));
     }
 
-    async fn deliver(&self, address: Address, handler: Arc<dyn Handler>, requeue: Sender, item: Item) {
-        let (message, attempt) = item;
-        match handler.handle(message.clone()).await {
-            Verdict::Ack => {}
-            Verdict::Reject => self.bury(address, message),
-            Verdict::Retry if attempt + 1 >= DELIVERY_LIMIT => self.bury(address, message),
-            Verdict::Retry => {
-                let delay = Duration::from_millis(20 << attempt.min(8));
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    // The consumer may be gone; then so is the process.
-                    let _ = requeue.send((message, attempt + 1));
-                });
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Bus for LocalBus {
-    async fn publish(&self, to: &Address, message: &Envelope) -> Result<()> {
+    fn send(&self, to: &Address, message: &Envelope) -> Result<()> {
         if let Some(name) = to.queue() {
             let known = self.state.lock().queues.get(&name).map(|(sender, _)| sender.clone());
             let sender = known.ok_or_else(|| Error::unavailable(format!("queue {name} does not exist")))?;
@@ -87,6 +80,33 @@ impl Bus for LocalBus {
         Ok(())
     }
 
+    async fn deliver(&self, address: Address, handler: Arc<dyn Handler>, requeue: Sender, item: Item) {
+        let (message, attempt) = item;
+        match deliver::run(&*handler, address.class(), message.clone()).await {
+            Verdict::Ack => {}
+            Verdict::Reject => self.bury(address, message),
+            Verdict::Retry if attempt + 1 >= DELIVERY_LIMIT => self.bury(address, message),
+            Verdict::Retry => {
+                let delay = self.tuning.retry_after(attempt);
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    // The consumer may be gone; then so is the process.
+                    let _ = requeue.send((message, attempt + 1));
+                });
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for LocalBus {
+    async fn publish(&self, to: &Address, message: &Envelope) -> Result<()> {
+        let result = self.send(to, message);
+        let outcome = if result.is_ok() { "stored" } else { "unroutable" };
+        PUBLISHED.with_label_values(&[to.class(), outcome]).inc();
+        result
+    }
+
     async fn consume(
         &self,
         from: Source,
@@ -95,6 +115,7 @@ impl Bus for LocalBus {
         stop: CancellationToken,
     ) -> Result<()> {
         let address = from.address();
+        address.check()?;
         let (sender, receiver) = if let Some(name) = address.queue() {
             self.queue(name)
         } else {
@@ -134,7 +155,7 @@ impl Bus for LocalBus {
             .iter()
             .take(limit)
             .map(|(address, message)| DeadLetter {
-                source: address.queue().or(address.fanout().map(Into::into)).unwrap_or_default(),
+                source: address.name(),
                 message: Some(message.clone()),
                 raw: None,
             })
@@ -148,13 +169,26 @@ impl Bus for LocalBus {
             state.dead = kept;
             chosen
         };
-        let count = chosen.len();
-        if how == Settle::Retry {
-            for (address, message) in chosen {
-                self.publish(&address, &message).await?;
+        let (mut settled, mut stay, mut failure) = (0, Vec::new(), None);
+        for (address, message) in chosen {
+            match how {
+                Settle::Retry => match self.send(&address, &message) {
+                    Ok(()) => settled += 1,
+                    Err(e) => {
+                        stay.push((address, message));
+                        failure = Some(e);
+                    }
+                },
+                Settle::Drop => settled += 1,
             }
         }
-        Ok(count)
+        let mut state = self.state.lock();
+        stay.append(&mut state.dead);
+        state.dead = stay;
+        match failure {
+            Some(e) if settled == 0 => Err(e),
+            _ => Ok(settled),
+        }
     }
 
     async fn ping(&self) -> Result<()> {
