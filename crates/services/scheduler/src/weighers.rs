@@ -1,0 +1,64 @@
+//! The weighers, under Nova's names.
+
+use crate::{
+    decide::{Weigher, Wish},
+    filters::capacity,
+};
+use ferrostack_model::host::HostState;
+use std::sync::Arc;
+
+/// Every weigher that `scheduler.weight_multipliers` may name.
+pub const REGISTRY: &[(&str, fn() -> Arc<dyn Weigher>)] = &[
+    ("RAMWeigher", || Arc::new(RamWeigher)),
+    ("CPUWeigher", || Arc::new(CpuWeigher)),
+    ("DiskWeigher", || Arc::new(DiskWeigher)),
+    ("IoOpsWeigher", || Arc::new(IoOpsWeigher)),
+];
+
+/// Free memory.
+pub struct RamWeigher;
+
+impl Weigher for RamWeigher {
+    fn name(&self) -> &'static str {
+        "RAMWeigher"
+    }
+    fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
+        capacity(h.memory_mb, h.ram_allocation_ratio) - h.memory_mb_used as f64
+    }
+}
+
+/// Free virtual CPUs.
+pub struct CpuWeigher;
+
+impl Weigher for CpuWeigher {
+    fn name(&self) -> &'static str {
+        "CPUWeigher"
+    }
+    fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
+        capacity(h.vcpus, h.cpu_allocation_ratio) - h.vcpus_used as f64
+    }
+}
+
+/// Free disk.
+pub struct DiskWeigher;
+
+impl Weigher for DiskWeigher {
+    fn name(&self) -> &'static str {
+        "DiskWeigher"
+    }
+    fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
+        capacity(h.local_gb, h.disk_allocation_ratio) - h.local_gb_used as f64
+    }
+}
+
+/// Servers that are being worked on; a negative multiplier avoids busy hosts.
+pub struct IoOpsWeigher;
+
+impl Weigher for IoOpsWeigher {
+    fn name(&self) -> &'static str {
+        "IoOpsWeigher"
+    }
+    fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
+        h.num_io_ops as f64
+    }
+}
