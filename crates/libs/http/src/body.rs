@@ -44,8 +44,30 @@ impl FromRequest for JsonBody {
             if !bytes.is_empty() && !is_json {
                 return Err(unsupported(style, &content_type).into());
             }
-            serde_json::from_slice(&bytes).map(JsonBody).map_err(|_| malformed(style).into())
+            let value: Value = serde_json::from_slice(&bytes).map_err(|_| malformed(style))?;
+            // A raw NUL is no JSON; only a body with the escape can hold one.
+            if bytes.windows(6).any(|w| w == b"\\u0000")
+                && let Some(field) = field_with_nul(&value, "")
+            {
+                return Err(Error::bad_request(format!(
+                    "Invalid input for field/attribute {field}. A NUL character is not allowed."
+                ))
+                .into());
+            }
+            Ok(JsonBody(value))
         })
+    }
+}
+
+/// The name of the first member that is or holds a text with a NUL, which no database column takes.
+fn field_with_nul(value: &Value, name: &str) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| name.to_owned()),
+        Value::Array(items) => items.iter().find_map(|item| field_with_nul(item, name)),
+        Value::Object(map) => map.iter().find_map(|(key, item)| {
+            if key.contains('\0') { Some(key.replace('\0', "?")) } else { field_with_nul(item, key) }
+        }),
+        _ => None,
     }
 }
 

@@ -157,6 +157,10 @@ async fn prepare(
     if req.uri().to_string().len() > MAX_PATH {
         return Err((lowest, Error::bad_request("The request URI is too long.")));
     }
+    // No name or id has a NUL, and PostgreSQL refuses it in any text.
+    if req.uri().to_string().contains("%00") {
+        return Err((lowest, Error::bad_request("The request URI holds a NUL character.")));
+    }
     let shape = reshape(spec.style, req.path());
     if shape.path != req.path() {
         rewrite(req, &shape.path);

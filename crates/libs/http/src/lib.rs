@@ -20,7 +20,7 @@ pub use links::base_url;
 pub use paging::{Page, query_pairs};
 pub use route::{Access, Method, Route};
 pub use schema::Schema;
-pub use server::{HealthCheck, Running, ServiceSpec, serve};
+pub use server::{HealthCheck, Running, ServiceSpec, serve, serve_on};
 pub use style::Style;
 pub use verify::TokenVerifier;
 

@@ -1,7 +1,7 @@
 //! Starting a service's HTTP server.
 
-use crate::{Route, Style, TokenVerifier, edge};
-use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, web};
+use crate::{Method, Route, Style, TokenVerifier, edge};
+use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, guard, web};
 use async_trait::async_trait;
 use ferrostack_model::{Error, Result};
 use ferrostack_policy::Enforcer;
@@ -69,6 +69,11 @@ impl Running {
 pub fn serve(spec: ServiceSpec, address: SocketAddr) -> Result<Running> {
     let listener = TcpListener::bind(address)
         .map_err(|e| Error::internal(format!("{}: cannot listen on {address}: {e}", spec.name)))?;
+    serve_on(spec, listener)
+}
+
+/// Serves `spec` on a socket that is bound already.
+pub fn serve_on(spec: ServiceSpec, listener: TcpListener) -> Result<Running> {
     let bound = listener.local_addr().map_err(|e| Error::internal(format!("local address: {e}")))?;
     let workers = spec.workers.max(1);
     let spec = Arc::new(spec);
@@ -81,7 +86,7 @@ pub fn serve(spec: ServiceSpec, address: SocketAddr) -> Result<Running> {
             .app_data(web::Data::from(matcher))
             .configure(|config| {
                 (spec.state)(config);
-                register(config, &spec.routes);
+                register(config, &spec.routes, spec.style);
             })
             .default_service(web::to(edge::not_found))
     })
@@ -96,7 +101,7 @@ pub fn serve(spec: ServiceSpec, address: SocketAddr) -> Result<Running> {
     Ok(Running { address: bound, handle, task: tokio::spawn(server) })
 }
 
-fn register(config: &mut web::ServiceConfig, routes: &[Route]) {
+fn register(config: &mut web::ServiceConfig, routes: &[Route], style: Style) {
     config.route("/healthcheck", web::get().to(healthcheck));
     config.route("/metrics", web::get().to(metrics));
     let mut order: Vec<&'static str> = Vec::new();
@@ -112,11 +117,20 @@ fn register(config: &mut web::ServiceConfig, routes: &[Route]) {
     for path in order {
         let rows = by_path.remove(path).unwrap_or_default();
         let mut allowed: Vec<String> = rows.iter().map(|r| r.method.to_string()).collect();
+        // Keystone answers HEAD wherever it answers GET; a row of its own wins.
+        let head_too = style == Style::Keystone && !rows.iter().any(|r| r.method == Method::HEAD);
+        if head_too && rows.iter().any(|r| r.method == Method::GET) {
+            allowed.push(Method::HEAD.to_string());
+        }
         allowed.sort();
         allowed.dedup();
         let mut resource = web::resource(path);
         for row in rows {
-            let mut made = (row.make)().method(row.method.clone());
+            let mut made = if head_too && row.method == Method::GET {
+                (row.make)().guard(guard::Any(guard::Get()).or(guard::Head()))
+            } else {
+                (row.make)().method(row.method.clone())
+            };
             if let Some(window) = row.window {
                 made = made.guard(edge::InWindow(window));
             }

@@ -1,1 +1,113 @@
-//! Keystone v3.
+//! Keystone v3: who may do what where. Issues signed tokens that the other services verify by themselves.
+
+mod app;
+mod auth;
+mod bootstrap;
+mod faults;
+mod keys;
+mod list;
+mod passwords;
+mod policy;
+mod revocations;
+pub mod routes;
+mod store;
+mod verifier;
+mod view;
+
+pub use policy::RULES;
+
+use app::App;
+use async_trait::async_trait;
+use ferrostack_bus::Bus;
+use ferrostack_db::{Db, sqlx};
+use ferrostack_http::{HealthCheck, Running, ServiceSpec, Style, actix_web::web};
+use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_policy::Enforcer;
+use ferrostack_settings::Settings;
+use std::{net::TcpListener, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+use verifier::OwnVerifier;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Polls between two reads of the key directory and removals of expired rules.
+const POLLS_PER_CLEANING: u32 = 30;
+
+/// Opens the database, bootstraps (if `identity.admin_password_file` exists) and serves.
+/// `stop` ends what runs beside the server.
+pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationToken) -> Result<Running> {
+    let listen = settings.identity.listen;
+    let listener = TcpListener::bind(listen)
+        .map_err(|e| Error::internal(format!("identity: cannot listen on {listen}: {e}")))?;
+    let address = listener.local_addr().map_err(|e| Error::internal(format!("local address: {e}")))?;
+    let policy = Enforcer::new(RULES)?;
+    if let Some(file) = &settings.identity.policy_file {
+        policy.load(file)?;
+    }
+    let base = settings.identity.public_base.trim_end_matches('/');
+    let app = Arc::new(App {
+        db: Db::open(&settings.database.url, "identity", settings.database.max_connections, &MIGRATIONS)
+            .await?,
+        keys: keys::Keys::open(&settings.identity.key_directory)?,
+        passwords: passwords::Passwords::new(
+            settings.identity.bcrypt_cost,
+            settings.identity.hash_parallelism,
+        )?,
+        revocations: revocations::Revocations::default(),
+        bus,
+        token_ttl: settings.identity.token_ttl_seconds,
+        auth_uri: format!("{base}:{}/v3", address.port()),
+        stamping: tokio::sync::RwLock::new(()),
+    });
+    app.revocations.sync(&app.db).await?;
+    bootstrap::run(&app, settings, address).await?;
+    let state = web::Data::from(app.clone());
+    let spec = ServiceSpec {
+        name: "identity",
+        style: Style::Keystone,
+        routes: routes::table(),
+        verifier: Arc::new(OwnVerifier::new(app.clone(), settings.tokens.cache_entries)),
+        policy: Arc::new(policy),
+        health: Arc::new(Health(app.clone())),
+        state: Arc::new(move |config| {
+            config.app_data(state.clone());
+        }),
+        workers: settings.identity.workers,
+    };
+    let running = ferrostack_http::serve_on(spec, listener)?;
+    tokio::spawn(keep_in_step(app, settings.tokens.feed_poll_ms, stop));
+    Ok(running)
+}
+
+/// Follows the rules that other replicas make, and cleans up.
+async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
+    let pause = Duration::from_millis(poll_ms.max(50));
+    let mut polls = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        if let Err(error) = app.revocations.sync(&app.db).await {
+            tracing::warn!(error = error.for_log(), "revocation rules not read");
+        }
+        polls += 1;
+        if polls % POLLS_PER_CLEANING == 0 {
+            if let Err(error) = store::revocation::delete_expired(app.db.writer(), Timestamp::now()).await {
+                tracing::warn!(error = error.for_log(), "expired revocation rules not removed");
+            }
+            if let Err(error) = app.keys.reload() {
+                tracing::error!(error = error.for_log(), "token keys not read again");
+            }
+        }
+    }
+}
+
+struct Health(Arc<App>);
+
+#[async_trait]
+impl HealthCheck for Health {
+    async fn check(&self) -> Vec<(&'static str, Result<()>)> {
+        vec![("database", self.0.db.ping().await), ("bus", self.0.bus.ping().await)]
+    }
+}

@@ -1,0 +1,110 @@
+//! What every handler shares, and the unit of work that carries revocations.
+
+use crate::{keys::Keys, passwords::Passwords, revocations::Revocations, store};
+use ferrostack_bus::{Address, Bus};
+use ferrostack_db::{Db, Tx, db_error};
+use ferrostack_model::{
+    Result, RevocationEvent, Timestamp,
+    message::{Envelope, Revocations as Message},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::RwLock;
+
+/// Seconds a revocation outlives the tokens it can match, for clocks that differ.
+const REVOCATION_LEEWAY: i64 = 600;
+/// How long a request waits for the broker; verifiers poll anyway.
+const PUBLISH_WAIT: Duration = Duration::from_secs(1);
+
+/// The service's parts.
+pub struct App {
+    /// Tables.
+    pub db: Db,
+    /// Token keys.
+    pub keys: Keys,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// Rules that refuse tokens.
+    pub revocations: Revocations,
+    /// Where rules are announced.
+    pub bus: Arc<dyn Bus>,
+    /// Lifetime of tokens, seconds.
+    pub token_ttl: i64,
+    /// `http://host:5000/v3` for `WWW-Authenticate`.
+    pub auth_uri: String,
+    /// Held to write from the moment a rule is stamped until it is committed; issuing a token takes it to read.
+    pub stamping: RwLock<()>,
+}
+
+/// A write transaction with the revocations that follow from it.
+pub struct Work {
+    /// The transaction.
+    pub tx: Tx,
+    rules: Vec<RevocationEvent>,
+}
+
+impl App {
+    /// Begins a write transaction.
+    pub async fn begin(&self) -> Result<Work> {
+        Ok(Work { tx: self.db.begin_write().await?, rules: Vec::new() })
+    }
+
+    /// Stamps and inserts the revocations, commits, and puts them in force here and elsewhere.
+    pub async fn commit(&self, mut work: Work) -> Result<()> {
+        if work.rules.is_empty() {
+            return work.tx.commit().await.map_err(db_error);
+        }
+        let mut events = Vec::with_capacity(work.rules.len());
+        {
+            let _stamping = self.stamping.write().await;
+            for rule in work.rules {
+                let expires_at = Timestamp::now().plus_seconds(self.token_ttl + REVOCATION_LEEWAY);
+                events.push(store::revocation::insert(&mut work.tx, rule, expires_at).await?);
+            }
+            work.tx.commit().await.map_err(db_error)?;
+            self.revocations.add(events.clone());
+        }
+        match Envelope::new(&Message { events }, None) {
+            Ok(envelope) => {
+                let publish = self.bus.publish(&Address::Revocations, &envelope);
+                match tokio::time::timeout(PUBLISH_WAIT, publish).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(
+                            error = error.for_log(),
+                            "revocations not announced: services will poll"
+                        );
+                    }
+                    Err(_) => tracing::warn!("revocations not announced in time: services will poll"),
+                }
+            }
+            Err(error) => tracing::error!(error = error.for_log(), "revocations not announced"),
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    /// Refuses all tokens that match `rule`, from the commit on. `seq` and times are set then; an
+    /// `issued_before` already given is kept if it is later.
+    pub fn revoke(&mut self, rule: RevocationEvent) {
+        if !self.rules.contains(&rule) {
+            self.rules.push(rule);
+        }
+    }
+    /// [`Self::revoke`] all tokens of a user.
+    pub fn revoke_user(&mut self, user_id: &str) {
+        self.revoke(RevocationEvent { user_id: Some(user_id.into()), ..Default::default() });
+    }
+    /// [`Self::revoke`] all tokens scoped to a project.
+    pub fn revoke_project(&mut self, project_id: &str) {
+        self.revoke(RevocationEvent { project_id: Some(project_id.into()), ..Default::default() });
+    }
+    /// [`Self::revoke`] all tokens scoped to a domain or its projects or of its users.
+    pub fn revoke_domain(&mut self, domain_id: &str) {
+        self.revoke(RevocationEvent { domain_id: Some(domain_id.into()), ..Default::default() });
+    }
+    /// [`Self::revoke`] all tokens with a role.
+    pub fn revoke_role(&mut self, role: &str) {
+        self.revoke(RevocationEvent { role: Some(role.into()), ..Default::default() });
+    }
+}

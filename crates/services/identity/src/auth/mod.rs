@@ -1,0 +1,10 @@
+//! From credentials to a token and back.
+
+mod context;
+mod issue;
+mod request;
+mod roles;
+
+pub use context::{Context, Scope};
+pub use issue::{Issued, issue, subject_of};
+pub use roles::{Target, closure, effective};

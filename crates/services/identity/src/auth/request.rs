@@ -1,0 +1,249 @@
+//! The body of `POST /v3/auth/tokens`.
+
+use crate::faults;
+use ferrostack_http::Schema;
+use ferrostack_model::{Error, Result, auth::Secret};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+/// A domain by id or name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainKey {
+    /// By id.
+    Id(String),
+    /// By name.
+    Name(String),
+}
+
+/// A user or project by id, or by name in a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// By id.
+    Id(String),
+    /// By name in a domain.
+    Name(String, DomainKey),
+}
+
+/// How the caller proves who it is.
+#[derive(Clone, Debug)]
+pub enum Method {
+    /// User and password.
+    Password(Key, Secret),
+    /// A token got before.
+    Token(Secret),
+}
+
+/// What the token shall be for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeWish {
+    /// Nothing said: the user's default project if it is usable.
+    Default,
+    /// Explicitly none.
+    Unscoped,
+    /// A project.
+    Project(Key),
+    /// A domain.
+    Domain(DomainKey),
+    /// The deployment.
+    System,
+    /// Something we do not offer (a trust, another system than all).
+    Unknown,
+}
+
+/// A parsed request.
+#[derive(Clone, Debug)]
+pub struct AuthRequest {
+    /// One or more, all must hold.
+    pub methods: Vec<Method>,
+    /// The scope.
+    pub scope: ScopeWish,
+}
+
+static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
+    let text = json!({"type": "string"});
+    let domain = json!({"type": "object", "properties": {"id": text, "name": text}});
+    let named = json!({"type": "object", "properties": {"id": text, "name": text, "domain": domain}});
+    let user = json!({"type": "object",
+        "properties": {"id": text, "name": text, "domain": domain, "password": text}});
+    Schema::of(&json!({
+        "type": "object",
+        "properties": {
+            "identity": {
+                "type": "object",
+                "properties": {
+                    "methods": {"type": "array", "items": text},
+                    "password": {"type": "object", "properties": {"user": user}},
+                    "token": {"type": "object", "properties": {"id": text}, "required": ["id"]},
+                },
+                "required": ["methods"],
+            },
+            "scope": {
+                "type": ["object", "string"],
+                "properties": {
+                    "project": named, "domain": domain,
+                    "system": {"type": "object", "properties": {"all": {"type": "boolean"}}},
+                    "OS-TRUST:trust": {"type": "object"},
+                },
+            },
+        },
+        "required": ["identity"],
+    }))
+});
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn domain_key(value: &Value) -> Result<DomainKey> {
+    match (text(value, "id"), text(value, "name")) {
+        (Some(id), _) => Ok(DomainKey::Id(id)),
+        (None, Some(name)) => Ok(DomainKey::Name(name)),
+        (None, None) => Err(faults::expected("id or name", "domain")),
+    }
+}
+
+fn key(value: &Value, what: &str) -> Result<Key> {
+    match (text(value, "id"), text(value, "name"), value.get("domain")) {
+        (Some(id), ..) => Ok(Key::Id(id)),
+        (None, Some(name), Some(domain)) => Ok(Key::Name(name, domain_key(domain)?)),
+        (None, Some(_), None) => Err(faults::expected("domain", what)),
+        (None, None, _) => Err(faults::expected("id or name", what)),
+    }
+}
+
+impl AuthRequest {
+    /// Reads the body; 400 names what is missing, 401 for a method we do not have.
+    pub fn parse(body: &Value) -> Result<Self> {
+        let auth = body.get("auth").ok_or_else(|| faults::expected("auth", "request body"))?;
+        match &*SCHEMA {
+            Ok(schema) => schema.check(auth)?,
+            Err(error) => return Err(error.clone()),
+        }
+        let identity = &auth["identity"];
+        let scope = scope(auth.get("scope"))?;
+        let names = identity["methods"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut methods = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for name in names.iter().filter_map(Value::as_str) {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let given = identity.get(name).ok_or_else(|| faults::expected(name, "identity"));
+            methods.push(match name {
+                "password" => {
+                    let user = given?.get("user").ok_or_else(|| faults::expected("user", "password"))?;
+                    let key = key(user, "user")?;
+                    let password =
+                        text(user, "password").ok_or_else(|| faults::expected("password", "user"))?;
+                    Method::Password(key, Secret(password))
+                }
+                "token" => Method::Token(Secret(text(given?, "id").unwrap_or_default())),
+                _ => return Err(unsupported()),
+            });
+        }
+        if methods.is_empty() {
+            return Err(unsupported());
+        }
+        Ok(Self { methods, scope })
+    }
+}
+
+fn unsupported() -> Error {
+    let mut error = Error::unauthorized();
+    error.public = "Attempted to authenticate with an unsupported method.".into();
+    error
+}
+
+fn scope(value: Option<&Value>) -> Result<ScopeWish> {
+    let Some(value) = value else { return Ok(ScopeWish::Default) };
+    if let Value::String(text) = value {
+        return if text == "unscoped" { Ok(ScopeWish::Unscoped) } else { Err(one_scope()) };
+    }
+    let kinds = ["project", "domain", "system", "OS-TRUST:trust", "unscoped"];
+    let given: Vec<&str> = kinds.into_iter().filter(|k| value.get(k).is_some()).collect();
+    match given.as_slice() {
+        ["project"] => key(&value["project"], "project").map(ScopeWish::Project),
+        ["domain"] => domain_key(&value["domain"]).map(ScopeWish::Domain),
+        ["system"] if value["system"]["all"] == true => Ok(ScopeWish::System),
+        ["system"] => Err(faults::expected("all", "system")),
+        ["unscoped"] => Ok(ScopeWish::Unscoped),
+        ["OS-TRUST:trust"] => Ok(ScopeWish::Unknown),
+        _ => Err(one_scope()),
+    }
+}
+
+fn one_scope() -> Error {
+    faults::expected("one of system, project, domain, OS-TRUST:trust or unscoped", "scope")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(body: Value) -> (u16, String) {
+        let error = AuthRequest::parse(&body).unwrap_err();
+        (error.kind.http(), error.public)
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        assert!(refused(json!({})).1.starts_with("Expecting to find auth in request body. The server could"));
+        assert_eq!(refused(json!({"auth": {}})), (400, "'identity' is a required property".into()));
+        let body = |user: Value| json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}});
+        assert!(
+            refused(body(json!({"name": "a", "password": "b"})))
+                .1
+                .starts_with("Expecting to find domain in user.")
+        );
+        assert!(
+            refused(body(json!({"password": "b"}))).1.starts_with("Expecting to find id or name in user.")
+        );
+        assert!(refused(body(json!({"id": "b"}))).1.starts_with("Expecting to find password in user."));
+        assert_eq!(refused(body(json!({"id": 5}))).0, 400);
+        let method = |m: &str| json!({"auth": {"identity": {"methods": [m]}}});
+        assert!(refused(method("password")).1.starts_with("Expecting to find password in identity."));
+        assert_eq!(refused(method("totp")).0, 401);
+        assert_eq!(refused(json!({"auth": {"identity": {"methods": []}}})).0, 401);
+        let scope = |s: Value| json!({"auth": {"identity": {"methods": ["token"], "token": {"id": "t"}}, "scope": s}});
+        assert_eq!(refused(scope(json!({"project": {"id": "a"}, "domain": {"id": "b"}}))).0, 400);
+        assert_eq!(refused(scope(json!({}))).0, 400);
+        assert_eq!(refused(scope(json!("all"))).0, 400);
+        assert_eq!(AuthRequest::parse(&scope(json!("unscoped"))).unwrap().scope, ScopeWish::Unscoped);
+        assert_eq!(
+            AuthRequest::parse(&scope(json!({"system": {"all": true}}))).unwrap().scope,
+            ScopeWish::System
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|n| json!(n)),
+            ".{0,8}".prop_map(Value::String)
+        ];
+        let names = prop::sample::select(vec![
+            "auth", "identity", "methods", "password", "token", "user", "id", "name", "domain", "scope",
+            "project", "system", "all",
+        ]);
+        leaf.prop_recursive(6, 48, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::hash_map(names.clone(), inner, 0..5)
+                    .prop_map(|m| Value::Object(m.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()))
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn never_a_fault_of_ours(body in any_json()) {
+            if let Err(error) = AuthRequest::parse(&json!({"auth": body})) {
+                prop_assert!(error.kind.http() < 500);
+            }
+        }
+    }
+}

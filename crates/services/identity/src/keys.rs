@@ -1,0 +1,266 @@
+//! The token signing keys: one PEM file each in a directory only we can read.
+//!
+//! Every key in the directory verifies; the newest that is old enough for all verifiers to know it signs.
+//! Replicas share the directory, or its contents.
+
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    rand::{SecureRandom, SystemRandom},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ferrostack_client::{PublicKey, PublicKeys};
+use ferrostack_model::{Error, Result, Timestamp, TokenClaims};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use parking_lot::RwLock;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// Seconds a key is published before it signs, so that verifiers have it by then.
+const MATURE_AFTER: i64 = 60;
+/// Longest token that is looked at, bytes.
+const MAX_TOKEN: usize = 8192;
+
+/// The keys, by id; ids begin with the second of their making and so sort by age.
+pub struct Keys {
+    directory: PathBuf,
+    keys: RwLock<BTreeMap<String, Key>>,
+}
+
+struct Key {
+    made_at: Timestamp,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    public_pem: String,
+}
+
+impl Keys {
+    /// Reads the directory; makes it and a first key if there is none.
+    pub fn open(directory: &Path) -> Result<Self> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
+            .map_err(|e| failed(directory, &e.to_string()))?;
+        let keys = Self { directory: directory.to_owned(), keys: RwLock::default() };
+        keys.reload()?;
+        if keys.keys.read().is_empty() {
+            keys.generate()?;
+            keys.reload()?;
+        }
+        Ok(keys)
+    }
+
+    /// Reads the directory again: keys that replicas or the operator added or took away.
+    pub fn reload(&self) -> Result<()> {
+        let mut found = BTreeMap::new();
+        let entries =
+            std::fs::read_dir(&self.directory).map_err(|e| failed(&self.directory, &e.to_string()))?;
+        for entry in entries {
+            let path = entry.map_err(|e| failed(&self.directory, &e.to_string()))?.path();
+            if path.extension().is_some_and(|e| e == "pem")
+                && let Some(kid) = path.file_stem().and_then(|s| s.to_str())
+            {
+                found.insert(kid.to_owned(), Key::read(kid, &path)?);
+            }
+        }
+        *self.keys.write() = found;
+        Ok(())
+    }
+
+    /// Makes one more key; it signs when it is mature.
+    pub fn generate(&self) -> Result<String> {
+        let document = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+            .and_then(|pair| pair.to_pkcs8v1())
+            .map_err(|_| Error::internal("cannot generate a token key"))?;
+        let text = Zeroizing::new(pem("PRIVATE KEY", document.as_ref()));
+        let kid = format!("{:010x}-{}", Timestamp::now().seconds(), random_hex(4)?);
+        write_secret(&self.directory.join(format!("{kid}.pem")), text.as_bytes())?;
+        Ok(kid)
+    }
+
+    /// Signs `claims`: a compact JWS.
+    pub fn sign(&self, claims: &TokenClaims) -> Result<String> {
+        let mature = Timestamp::now().plus_seconds(-MATURE_AFTER);
+        let keys = self.keys.read();
+        let (kid, key) = keys
+            .iter()
+            .rev()
+            .find(|(_, k)| k.made_at <= mature)
+            .or_else(|| keys.iter().next())
+            .ok_or_else(|| Error::internal("no token key"))?;
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(kid.clone());
+        jsonwebtoken::encode(&header, claims, &key.signing)
+            .map_err(|e| Error::internal(format!("signing a token: {e}")))
+    }
+
+    /// The claims of a token with a good signature, expired ones too. `None` for anything else.
+    pub fn read(&self, token: &str) -> Option<TokenClaims> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
+        validation.validate_aud = false;
+        let keys = self.keys.read();
+        let key = keys.get(&kid)?;
+        jsonwebtoken::decode::<TokenClaims>(token, &key.verifying, &validation).ok().map(|d| d.claims)
+    }
+
+    /// What verifiers need.
+    pub fn public(&self) -> PublicKeys {
+        let keys = self.keys.read();
+        PublicKeys {
+            keys: keys
+                .iter()
+                .map(|(kid, k)| PublicKey { kid: kid.clone(), pem: k.public_pem.clone() })
+                .collect(),
+        }
+    }
+
+    /// A keyed digest of `secret`, in hex; the key lies beside the token keys.
+    pub fn fingerprint(&self, secret: &str) -> Result<String> {
+        use aws_lc_rs::hmac;
+        let path = self.directory.join("fingerprint.key");
+        if !path.exists() {
+            match write_secret(&path, random_hex(32)?.as_bytes()) {
+                Err(_) if path.exists() => {} // a replica was faster
+                done => done?,
+            }
+        }
+        let key = Zeroizing::new(std::fs::read(&path).map_err(|e| failed(&path, &e.to_string()))?);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), secret.as_bytes());
+        Ok(hex::encode(tag.as_ref()))
+    }
+}
+
+impl Key {
+    fn read(kid: &str, path: &Path) -> Result<Self> {
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| failed(path, &e.to_string()))?);
+        let der = Zeroizing::new(from_pem(&text).ok_or_else(|| failed(path, "not a PEM private key"))?);
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
+            .map_err(|e| failed(path, &format!("not a P-256 PKCS#8 key: {e}")))?;
+        let public: PublicKeyX509Der<'_> =
+            pair.public_key().as_der().map_err(|_| failed(path, "no public key"))?;
+        let public_pem = pem("PUBLIC KEY", public.as_ref());
+        let signing = EncodingKey::from_ec_pem(text.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
+        let verifying =
+            DecodingKey::from_ec_pem(public_pem.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
+        let made_at = kid.split('-').next().and_then(|s| i64::from_str_radix(s, 16).ok()).unwrap_or(0);
+        Ok(Self { made_at: Timestamp(0).plus_seconds(made_at), signing, verifying, public_pem })
+    }
+}
+
+fn failed(path: &Path, why: &str) -> Error {
+    Error::internal(format!("token keys: {}: {why}", path.display()))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in body.as_bytes().chunks(64) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push('\n');
+    }
+    out + &format!("-----END {label}-----\n")
+}
+
+fn from_pem(text: &str) -> Option<Vec<u8>> {
+    let body: String = text.lines().map(str::trim).filter(|l| !l.starts_with("-----")).collect();
+    STANDARD.decode(body).ok()
+}
+
+/// `bytes` random bytes as hex.
+pub fn random_hex(bytes: usize) -> Result<String> {
+    let mut raw = vec![0u8; bytes];
+    SystemRandom::new().fill(&mut raw).map_err(|_| Error::internal("no randomness"))?;
+    Ok(hex::encode(raw))
+}
+
+/// Writes a new file of mode 0600 whole or not at all; fails if `path` exists.
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let temporary = directory.join(format!(".new-{}", random_hex(8)?));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::hard_link(&temporary, path));
+    let _ = std::fs::remove_file(&temporary);
+    written.map_err(|e| failed(path, &e.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use ferrostack_model::{DomainRef, ProjectRef};
+
+    fn claims() -> TokenClaims {
+        let dom = DomainRef { id: "0123456789abcdef0123456789abcdef".into(), name: "Default".into() };
+        TokenClaims {
+            sub: "0123456789abcdef0123456789abcdef".into(),
+            name: "a-user-with-a-long-name@example.org".into(),
+            dom: dom.clone(),
+            iat_us: Timestamp::now(),
+            exp_us: Timestamp::now().plus_seconds(3600),
+            aud_ids: vec!["YV9SsTLqRj-HWiUgQ_35IA".into(), "5X2T3S7CQYGc6fhWjJtxww".into()],
+            methods: vec!["token".into(), "password".into()],
+            project: Some(ProjectRef { id: dom.id.clone(), name: "a-project-name".into(), domain: dom }),
+            domain: None,
+            system: false,
+            roles: ["admin", "manager", "member", "reader", "service"].map(Into::into).into(),
+        }
+    }
+
+    #[test]
+    fn signs_and_reads_back_in_a_short_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path()).unwrap();
+        let token = keys.sign(&claims()).unwrap();
+        assert!(token.len() < 2048, "{}", token.len());
+        assert!(token.bytes().all(|b| b.is_ascii_graphic()));
+        assert_eq!(keys.read(&token).unwrap().sub, claims().sub);
+        let mut forged = token.clone();
+        forged.replace_range(token.len() - 10..token.len() - 9, if token.ends_with('A') { "B" } else { "A" });
+        if forged != token {
+            assert!(keys.read(&forged).is_none());
+        }
+        // The client library's verifier reads keys the same way.
+        assert!(DecodingKey::from_ec_pem(keys.public().keys[0].pem.as_bytes()).is_ok());
+        let again = Keys::open(dir.path()).unwrap();
+        assert!(again.read(&token).is_some());
+        let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_new_key_verifies_at_once_and_signs_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path()).unwrap();
+        let first = keys.public().keys[0].kid.clone();
+        std::thread::sleep(std::time::Duration::from_millis(1100)); // ids sort by second
+        keys.generate().unwrap();
+        keys.reload().unwrap();
+        assert_eq!(keys.public().keys.len(), 2);
+        let token = keys.sign(&claims()).unwrap();
+        assert_eq!(jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), first);
+        assert!(keys.read("a.b.c").is_none() && keys.read("").is_none());
+        assert_eq!(keys.fingerprint("x").unwrap(), keys.fingerprint("x").unwrap());
+        assert_ne!(keys.fingerprint("x").unwrap(), keys.fingerprint("y").unwrap());
+    }
+}

@@ -1,0 +1,97 @@
+//! `/v3/auth/tokens`
+
+use crate::{
+    app::App,
+    auth::{self, Context},
+    faults, store, view,
+};
+use actix_web::{
+    HttpRequest, HttpResponse, http::Method, http::header::HeaderName, http::header::HeaderValue, web,
+};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, created, json, no_content, query_pairs};
+use ferrostack_model::{Error, Result, RevocationEvent, TokenClaims};
+use serde_json::Value;
+
+const PATH: &str = "/v3/auth/tokens";
+const SUBJECT: &str = "x-subject-token";
+
+pub(super) fn rows() -> Vec<Route> {
+    vec![
+        Route::post(PATH, || web::route().to(issue))
+            .public()
+            .success(201)
+            .summary("Authenticate and get a token"),
+        Route::get(PATH, || web::route().to(validate))
+            .policy(&["identity:validate_token", "identity:check_token"])
+            .summary("Validate and show a token"),
+        Route::delete(PATH, || web::route().to(revoke))
+            .policy(&["identity:revoke_token"])
+            .success(204)
+            .summary("Revoke a token"),
+    ]
+}
+
+/// The catalog as the token's holder sees it.
+pub(super) async fn catalog_for(app: &App, context: &Context) -> Result<Value> {
+    let services = store::service::list(app.db.reader(), "").await?;
+    let endpoints = store::endpoint::list(app.db.reader(), "", "", "").await?;
+    Ok(view::catalog::catalog(&services, &endpoints, context.project_id(), &context.user.id))
+}
+
+async fn body(app: &App, req: &HttpRequest, claims: &TokenClaims, context: &Context) -> Result<Value> {
+    let plain = query_pairs(req.query_string()).iter().any(|(name, _)| name == "nocatalog");
+    let catalog = if plain { None } else { Some(catalog_for(app, context).await?) };
+    Ok(view::token::token(claims, context, catalog))
+}
+
+fn with_token(mut response: HttpResponse, token: &str) -> ApiResult {
+    let value = HeaderValue::from_str(token).map_err(|_| Error::internal("a token is no header value"))?;
+    response.headers_mut().insert(HeaderName::from_static(SUBJECT), value);
+    Ok(response)
+}
+
+async fn issue(app: web::Data<App>, req: HttpRequest, input: JsonBody) -> ApiResult {
+    let issued = auth::issue(&app, &input.0).await?;
+    let body = body(&app, &req, &issued.claims, &issued.context).await?;
+    with_token(created(&body)?, &issued.id)
+}
+
+fn subject_header(req: &HttpRequest) -> Option<&str> {
+    req.headers().get(SUBJECT).and_then(|v| v.to_str().ok())
+}
+
+/// The subject token's claims if the policy lets the caller at it. Without the header the policy comes first, so
+/// only who may see any token learns that it is missing.
+async fn subject(
+    app: &App,
+    ctx: &Ctx,
+    req: &HttpRequest,
+    rule: &str,
+) -> Result<(String, TokenClaims, Context)> {
+    let Some(token) = subject_header(req) else {
+        ctx.enforce(rule, &[])?;
+        return Err(Error::not_found("No token in the request"));
+    };
+    let (claims, context) = auth::subject_of(app, token).await?.ok_or_else(faults::no_such_token)?;
+    ctx.enforce(rule, &[("target.token.user_id", &claims.sub)])?;
+    Ok((token.to_owned(), claims, context))
+}
+
+async fn validate(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    let rule = if req.method() == Method::HEAD { "identity:check_token" } else { "identity:validate_token" };
+    let (token, claims, context) = subject(&app, &ctx, &req, rule).await?;
+    with_token(json(&body(&app, &req, &claims, &context).await?)?, &token)
+}
+
+async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    let (_, claims, _) = subject(&app, &ctx, &req, "identity:revoke_token").await?;
+    let mut work = app.begin().await?;
+    work.revoke(RevocationEvent {
+        // The token may come from a replica whose clock is ahead of ours.
+        issued_before: claims.iat_us,
+        audit_id: claims.aud_ids.first().cloned(),
+        ..Default::default()
+    });
+    app.commit(work).await?;
+    no_content()
+}

@@ -1,0 +1,33 @@
+//! Version discovery.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use ferrostack_http::{ApiResult, Route, base_url, json};
+use serde_json::{Value, json};
+
+pub(super) fn rows() -> Vec<Route> {
+    let v3 = |path| Route::get(path, || web::route().to(version)).public().summary("Show API v3");
+    vec![
+        Route::get("/", || web::route().to(versions)).public().success(300).summary("List API versions"),
+        v3("/v3"),
+        v3("/v3/"),
+    ]
+}
+
+fn document(base: &str) -> Value {
+    json!({
+        "id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
+        "links": [{"rel": "self", "href": format!("{base}/v3/")}],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+    })
+}
+
+async fn versions(req: HttpRequest) -> ApiResult {
+    let base = base_url(&req);
+    Ok(HttpResponse::MultipleChoices()
+        .insert_header((header::LOCATION, format!("{base}/v3/")))
+        .json(json!({"versions": {"values": [document(&base)]}})))
+}
+
+async fn version(req: HttpRequest) -> ApiResult {
+    json(&json!({"version": document(&base_url(&req))}))
+}

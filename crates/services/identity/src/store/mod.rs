@@ -1,0 +1,55 @@
+//! All SQL, one file a noun.
+
+pub mod assignment;
+pub mod bootstrap;
+pub mod domain;
+pub mod endpoint;
+pub mod group;
+pub mod project;
+pub mod region;
+pub mod revocation;
+pub mod role;
+pub mod service;
+pub mod user;
+
+use ferrostack_db::{Change, db_error, sqlx};
+use ferrostack_model::{Error, Result};
+use serde_json::{Map, Value};
+
+/// A pool or a transaction's connection.
+pub trait Exec<'e>: sqlx::Executor<'e, Database = sqlx::Any> {}
+impl<'e, T: sqlx::Executor<'e, Database = sqlx::Any>> Exec<'e> for T {}
+
+/// The members of a stored JSON object.
+pub fn members(text: &str) -> Map<String, Value> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+/// A JSON object as stored.
+pub fn text(members: &Map<String, Value>) -> String {
+    serde_json::to_string(members).unwrap_or_else(|_| "{}".into())
+}
+
+/// `Stale` unless a conditional update hit its row.
+pub(crate) fn changed(result: sqlx::any::AnyQueryResult) -> Change {
+    if result.rows_affected() == 0 { Change::Stale } else { Change::Updated }
+}
+
+/// Maps a unique violation with `duplicate`, anything else as a database error.
+pub(crate) fn unique(error: sqlx::Error, duplicate: impl FnOnce() -> Error) -> Error {
+    if ferrostack_db::is_unique_violation(&error) { duplicate() } else { db_error(error) }
+}
+
+/// Runs a statement whose count of rows does not matter.
+pub(crate) async fn run<'q, 'e, E: Exec<'e>>(
+    executor: E,
+    query: sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>,
+) -> Result<u64>
+where
+    'q: 'e,
+{
+    query.execute(executor).await.map(|r| r.rows_affected()).map_err(db_error)
+}
