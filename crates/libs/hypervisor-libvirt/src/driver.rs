@@ -9,7 +9,7 @@ use crate::network::{METADATA_ADDRESS, Networks};
 use crate::options::{LibvirtOptions, VirtType};
 use crate::xml::capabilities::Capabilities;
 use crate::xml::metadata::GuestMeta;
-use crate::{console, disks, guests, host, power, xml};
+use crate::{console, disks, guests, host, power};
 use async_trait::async_trait;
 use ferrostack_hypervisor::{Guest, HostInfo, Hypervisor, PowerEvent};
 use ferrostack_model::guest::WantedPower;
@@ -233,7 +233,7 @@ impl Shared {
         }
         disks::ensure(guest, &files, hardware.is_windows()).await?;
         let domain_xml = definition::domain_xml(guest, &files, &networks, &self.traits)?;
-        let metadata_xml = xml::to_string("guest metadata", &GuestMeta::of(spec))?;
+        let metadata_xml = GuestMeta::of(spec).bare_xml()?;
         let start = spec.power == WantedPower::Running;
         let power = self
             .connection
@@ -248,7 +248,6 @@ impl Shared {
         {
             self.networks.release(&self.connection, &self.instances, id, &port).await?;
         }
-        files.write_record(&wanted)?;
         self.remember(id, power);
         if !start && self.is_active(id).await? {
             return self.stop(id, DEFAULT_STOP_SECONDS).await;

@@ -87,6 +87,7 @@ fn network_xml(
     name: &str,
     host: Option<&DhcpHost>,
     metadata_address: bool,
+    resolvers: &[Ipv4Addr],
 ) -> Result<String> {
     let subnets = subnets(spec)?;
     let mut ip: Vec<Ip> = subnets
@@ -111,7 +112,10 @@ fn network_xml(
             forward: subnets.iter().any(|s| s.routed).then_some(Forward { mode: "nat" }),
             bridge: Bridge { name: name.to_owned(), stp: "off", delay: 0 },
             mtu: Mtu { size: spec.mtu },
-            options: DnsmasqOptions { option: dnsmasq_options(spec, subnets.first(), metadata_address) },
+            dns: Dns { enable: "no" },
+            options: DnsmasqOptions {
+                option: dnsmasq_options(spec, subnets.first(), metadata_address, resolvers),
+            },
             ip,
         },
     )
@@ -122,6 +126,7 @@ fn dnsmasq_options(
     spec: &NetworkSpec,
     subnet: Option<&Subnet>,
     metadata_address: bool,
+    resolvers: &[Ipv4Addr],
 ) -> Vec<DnsmasqOption> {
     let Some(subnet) = subnet.filter(|subnet| subnet.dhcp) else { return Vec::new() };
     let mut lines = vec![format!("dhcp-option=option:mtu,{}", spec.mtu)];
@@ -136,11 +141,31 @@ fn dnsmasq_options(
             subnet.bridge
         ));
     }
-    if !subnet.dns.is_empty() {
-        let servers: Vec<String> = subnet.dns.iter().map(ToString::to_string).collect();
+    let dns = if subnet.dns.is_empty() { resolvers } else { subnet.dns.as_slice() };
+    if !dns.is_empty() {
+        let servers: Vec<String> = dns.iter().map(ToString::to_string).collect();
         lines.push(format!("dhcp-option=option:dns-server,{}", servers.join(",")));
     }
     lines.into_iter().map(|value| DnsmasqOption { value }).collect()
+}
+
+/// This host's name servers, handed to guests of subnets that name none. Local ones guests cannot reach: behind
+/// systemd-resolved are the real ones.
+fn resolvers() -> Vec<Ipv4Addr> {
+    ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"]
+        .into_iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .map(|text| nameservers(&text))
+        .find(|servers| !servers.is_empty())
+        .unwrap_or_default()
+}
+
+fn nameservers(text: &str) -> Vec<Ipv4Addr> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok())
+        .filter(|ip: &Ipv4Addr| !ip.is_loopback() && !ip.is_unspecified())
+        .take(3)
+        .collect()
 }
 
 impl Networks {
@@ -189,7 +214,7 @@ impl Networks {
         Ok(())
     }
 
-    /// Removes a port's DHCP entry, and the network if nobody else is on it.
+    /// Removes a port's DHCP entry, the network if nobody else is on it, and the port from the guest's record.
     pub async fn release(
         &self,
         connection: &Connection,
@@ -199,7 +224,8 @@ impl Networks {
     ) -> Result<()> {
         let id = canonical_id(&port.network_id)?;
         let _lock = self.locks.lock(&id).await;
-        // Records are written before their network is made, so under the lock they tell all.
+        // Records are written before their network is made, and shortened after their port has left, both under
+        // this lock: so they tell all, and the last to leave finds itself alone.
         let in_use = instances.network_in_use(&port.network_id, server_id)?;
         let mac = port.mac.clone();
         connection
@@ -215,7 +241,13 @@ impl Networks {
                 }
                 Ok(())
             })
-            .await
+            .await?;
+        let files = instances.guest(server_id)?;
+        if let Some(mut record) = files.record()? {
+            record.ports.retain(|other| other != port);
+            files.write_record(&record)?;
+        }
+        Ok(())
     }
 }
 
@@ -252,7 +284,7 @@ fn define(
     if optional(connect.lookup_network_by_name(&name))?.is_some() {
         name = format!("fs-{}", &digits[..12]);
     }
-    let xml = network_xml(spec, &name, host, metadata_address)?;
+    let xml = network_xml(spec, &name, host, metadata_address, &resolvers())?;
     match connect.define_network_xml(&xml) {
         Ok(network) => {
             tracing::info!(network = id, name, "defined a network");
@@ -268,7 +300,7 @@ fn start(network: &VirNetwork) -> CallResult<()> {
         && let Err(e) = already(network.create(), || network.is_active())
     {
         // "Network is already in use by interface …" has no code of its own.
-        let clash = e.message().contains("already in use");
+        let clash = e.message().contains("already in use by interface");
         let text = format!("starting the network {}: {e}", network.name()?);
         return Err(if clash {
             let public = "The network's addresses are already in use on the host.";

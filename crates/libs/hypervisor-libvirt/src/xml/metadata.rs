@@ -18,31 +18,24 @@ pub struct Metadata {
 
 /// `<ferrostack:guest>`: for operators' eyes, and for finding our guests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename = "ferrostack:guest")]
+#[serde(rename = "guest")]
 pub struct GuestMeta {
-    /// The namespace declaration.
-    #[serde(rename = "@xmlns:ferrostack")]
-    pub xmlns: &'static str,
+    /// The namespace declaration; libvirt wants to add it itself where only the element is set.
+    #[serde(rename = "@xmlns:ferrostack", skip_serializing_if = "Option::is_none")]
+    pub xmlns: Option<&'static str>,
     /// Server id.
-    #[serde(rename = "ferrostack:server")]
     pub server: String,
     /// Generation that the guest was last ensured at.
-    #[serde(rename = "ferrostack:generation")]
     pub generation: i64,
     /// Display name.
-    #[serde(rename = "ferrostack:name")]
     pub name: String,
     /// Flavor name.
-    #[serde(rename = "ferrostack:flavor")]
     pub flavor: String,
     /// Owning project.
-    #[serde(rename = "ferrostack:project")]
     pub project: String,
     /// Creator.
-    #[serde(rename = "ferrostack:user")]
     pub user: String,
     /// Image id.
-    #[serde(rename = "ferrostack:image")]
     pub image: String,
 }
 
@@ -50,7 +43,7 @@ impl GuestMeta {
     /// The element for a spec.
     pub fn of(spec: &GuestSpec) -> Self {
         Self {
-            xmlns: NAMESPACE,
+            xmlns: Some(NAMESPACE),
             server: super::clean(&spec.server_id),
             generation: spec.generation,
             name: super::clean(&spec.display_name),
@@ -59,6 +52,15 @@ impl GuestMeta {
             user: super::clean(&spec.user_id),
             image: super::clean(&spec.image.id),
         }
+    }
+
+    /// The element alone, as `virDomainSetMetadata` takes it.
+    ///
+    /// # Errors
+    /// `Internal`: it cannot be written.
+    pub fn bare_xml(mut self) -> ferrostack_model::Result<String> {
+        self.xmlns = None;
+        super::to_string("guest metadata", &self)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Network {
     pub bridge: Bridge,
     /// Largest packet.
     pub mtu: Mtu,
+    /// No name server.
+    pub dns: Dns,
     /// Addresses of the bridge.
     pub ip: Vec<Ip>,
     /// Extra DHCP options.
@@ -58,6 +60,14 @@ pub struct Mtu {
     /// Bytes.
     #[serde(rename = "@size")]
     pub size: u32,
+}
+
+/// `<dns enable='no'>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Dns {
+    /// `no`: two dnsmasq could not both listen on 169.254.169.254, which every bridge has.
+    #[serde(rename = "@enable")]
+    pub enable: &'static str,
 }
 
 /// `<ip>`

@@ -1,0 +1,1 @@
+//! Hostile texts through a real libvirt parser.
