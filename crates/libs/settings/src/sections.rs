@@ -162,6 +162,12 @@ pub struct Image {
     pub store_directory: PathBuf,
     /// Largest image, bytes.
     pub max_image_bytes: u64,
+    /// Largest disk inside an image, bytes.
+    pub max_virtual_bytes: u64,
+    /// An upload whose process says nothing for so long counts as dead, seconds.
+    pub upload_lease_seconds: i64,
+    /// Milliseconds between looks for dead uploads.
+    pub reconcile_ms: u64,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
 }
@@ -173,6 +179,9 @@ impl Default for Image {
             workers: 2,
             store_directory: "/var/lib/ferrostack/images".into(),
             max_image_bytes: 1 << 40,
+            max_virtual_bytes: 16 << 40,
+            upload_lease_seconds: 15,
+            reconcile_ms: 5000,
             policy_file: None,
         }
     }

@@ -1,1 +1,64 @@
-//! Glance v2.
+//! Glance v2: image records, their data in a file store, and a check of everything that is uploaded.
+
+pub mod app;
+pub mod attributes;
+pub mod download;
+pub mod files;
+pub mod image;
+pub mod inspect;
+pub mod patch;
+pub mod policy;
+pub mod query;
+pub mod receive;
+pub mod reconcile;
+pub mod routes;
+pub mod store;
+pub mod upload;
+pub mod view;
+
+use app::App;
+use ferrostack_bus::Bus;
+use ferrostack_db::Db;
+use ferrostack_http::{Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
+use ferrostack_model::{Error, Result};
+use ferrostack_policy::Enforcer;
+use ferrostack_settings::Settings;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
+
+/// Starts the service: tables, store directory, reconcilers (until `stop`) and the HTTP server.
+pub async fn start(
+    settings: &Settings,
+    bus: Arc<dyn Bus>,
+    verifier: Arc<dyn TokenVerifier>,
+    stop: CancellationToken,
+) -> Result<Running> {
+    let database = &settings.database;
+    let db = Db::open(&database.url, "image", database.max_connections, &MIGRATIONS).await?;
+    let policy = Arc::new(Enforcer::new(policy::RULES)?);
+    if let Some(file) = &settings.image.policy_file {
+        policy.load(file)?;
+    }
+    let directory = &settings.image.store_directory;
+    let files = files::FileStore::open(directory)
+        .map_err(|e| Error::internal(format!("image.store_directory {}: {e}", directory.display())))?;
+    let app = Arc::new(App { settings: settings.image.clone(), db, files, bus, work: Default::default() });
+    let data = web::Data::from(app.clone());
+    let spec = ServiceSpec {
+        name: "image",
+        style: Style::Glance,
+        routes: routes::table(),
+        verifier,
+        policy,
+        health: app.clone(),
+        state: Arc::new(move |config| {
+            config.app_data(data.clone());
+        }),
+        workers: settings.image.workers,
+    };
+    let running = ferrostack_http::serve(spec, settings.image.listen)?;
+    tokio::spawn(reconcile::run(app, stop));
+    Ok(running)
+}

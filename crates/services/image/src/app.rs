@@ -1,0 +1,53 @@
+//! What every handler and reconciler reaches.
+
+use crate::files::FileStore;
+use async_trait::async_trait;
+use ferrostack_bus::Bus;
+use ferrostack_db::Db;
+use ferrostack_http::HealthCheck;
+use ferrostack_model::{Error, Result, Timestamp};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The service's parts.
+pub struct App {
+    /// `[image]`
+    pub settings: ferrostack_settings::Image,
+    /// Our tables.
+    pub db: Db,
+    /// Image data.
+    pub files: FileStore,
+    /// For `/healthcheck`.
+    pub bus: Arc<dyn Bus>,
+    /// Wakes the reconciler.
+    pub work: Notify,
+}
+
+impl App {
+    /// Until when an upload that is renewed now counts as alive.
+    pub fn lease(&self) -> Timestamp {
+        Timestamp::now().plus_seconds(self.settings.upload_lease_seconds.max(1))
+    }
+
+    /// Runs what blocks on the disk away from the async threads.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&FileStore) -> T + Send + 'static,
+    ) -> Result<T> {
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || work(&files))
+            .await
+            .map_err(|e| Error::internal(format!("blocking task: {e}")))
+    }
+}
+
+#[async_trait]
+impl HealthCheck for App {
+    async fn check(&self) -> Vec<(&'static str, Result<()>)> {
+        let store = match self.blocking(FileStore::ping).await {
+            Ok(done) => done.map_err(|e| Error::unavailable(format!("image store: {e}"))),
+            Err(error) => Err(error),
+        };
+        vec![("database", self.db.ping().await), ("bus", self.bus.ping().await), ("store", store)]
+    }
+}

@@ -1,0 +1,183 @@
+//! Glance's JSON patch: which operations a body holds and what they do to an image.
+
+use crate::{attributes, image::{Image, Status}};
+use ferrostack_model::{Error, Result};
+use serde_json::{Map, Value};
+
+/// The media types, 2.0 with `{"replace": "/name", "value": …}`, 2.1 with `{"op": "replace", "path": "/name", …}`.
+pub const MEDIA_TYPES: [&str; 2] =
+    ["application/openstack-images-v2.0-json-patch", "application/openstack-images-v2.1-json-patch"];
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Add,
+    Replace,
+    Remove,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    verb: Verb,
+    /// The attribute.
+    name: String,
+    /// The tag's place, if it is about one tag.
+    index: Option<String>,
+    value: Value,
+}
+
+/// Reads a body; 400 for what is not a patch, 403 for attributes that cannot be set.
+pub fn parse(body: &Value, media_type: &str) -> Result<Vec<Operation>> {
+    let Some(items) = body.as_array() else {
+        return Err(Error::bad_request("Request body must be a JSON array of operation objects."));
+    };
+    items.iter().map(|item| operation(item, media_type == MEDIA_TYPES[0])).collect()
+}
+
+fn operation(item: &Value, old: bool) -> Result<Operation> {
+    let Some(item) = item.as_object() else {
+        return Err(Error::bad_request("Operations must be JSON objects."));
+    };
+    let (verb, path) = if old { old_form(item)? } else { new_form(item)? };
+    let (name, index) = pointer(&path)?;
+    attributes::check_settable(&name, false)?;
+    if index.is_some() && name != "tags" {
+        return Err(Error::bad_request(format!("Invalid JSON pointer for this resource: '{}'", cut(&path))));
+    }
+    let value = match (verb, item.get("value")) {
+        (Verb::Remove, _) => Value::Null,
+        (_, Some(value)) => value.clone(),
+        (_, None) => {
+            let word = if verb == Verb::Add { "add" } else { "replace" };
+            return Err(Error::bad_request(format!("Operation \"{word}\" requires a member named \"value\".")));
+        }
+    };
+    Ok(Operation { verb, name, index, value })
+}
+
+fn verb(word: &str) -> Result<Verb> {
+    match word {
+        "add" => Ok(Verb::Add),
+        "replace" => Ok(Verb::Replace),
+        "remove" => Ok(Verb::Remove),
+        other => Err(Error::bad_request(format!(
+            "Unexpected operation \"{}\". Operation must be one of: add, remove, replace.",
+            cut(other)
+        ))),
+    }
+}
+
+fn new_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
+    let word = item.get("op").and_then(Value::as_str);
+    let word = word.ok_or_else(|| Error::bad_request("Unable to find '\"op\"' in JSON Schema change"))?;
+    let path = item.get("path").and_then(Value::as_str);
+    let path = path.ok_or_else(|| Error::bad_request("Unable to find '\"path\"' in JSON Schema change"))?;
+    Ok((verb(word)?, path.to_owned()))
+}
+
+fn old_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
+    let mut found = None;
+    for word in ["add", "replace", "remove"] {
+        if let Some(path) = item.get(word) {
+            let path = path.as_str().ok_or_else(|| Error::bad_request("Operation paths must be strings."))?;
+            if found.replace((verb(word)?, path.to_owned())).is_some() {
+                return Err(Error::bad_request("Operation objects must contain only one member named \"add\", \"remove\", or \"replace\"."));
+            }
+        }
+    }
+    found.ok_or_else(|| {
+        Error::bad_request("Operation objects must contain exactly one member named \"add\", \"remove\", or \"replace\".")
+    })
+}
+
+/// `/name`, or `/tags/N`.
+fn pointer(path: &str) -> Result<(String, Option<String>)> {
+    let bad = |why: &str| Error::bad_request(format!("Pointer `{}` {why}", cut(path)));
+    let Some(rest) = path.strip_prefix('/') else { return Err(bad("does not start with \"/\".")) };
+    if rest.contains("//") || rest.ends_with('/') || rest.is_empty() {
+        return Err(bad("contains adjacent or trailing \"/\", or nothing at all."));
+    }
+    let mut parts = rest.split('/').map(|part| {
+        let plain = part.replace("~0", "").replace("~1", "");
+        if plain.contains('~') {
+            return Err(bad("contains \"~\" not part of a recognized escape sequence."));
+        }
+        Ok(part.replace("~1", "/").replace("~0", "~"))
+    });
+    let name = parts.next().unwrap_or_else(|| Err(bad("is empty.")))?;
+    let index = parts.next().transpose()?;
+    if parts.next().is_some() {
+        return Err(bad("has too many parts for this resource."));
+    }
+    Ok((name, index))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(255).collect()
+}
+
+/// Does the operations; the image is only changed if all succeed. Whether the caller may is not checked here.
+pub fn apply(image: &Image, operations: &[Operation]) -> Result<Image> {
+    let mut draft = attributes::as_json(image);
+    for operation in operations {
+        step(image, &mut draft, operation)?;
+    }
+    attributes::validate(&draft)?;
+    let mut changed = image.clone();
+    changed.properties.clear();
+    for (name, value) in &draft {
+        attributes::set(&mut changed, name, value)?;
+    }
+    attributes::check_formats(&mut changed)?;
+    attributes::check_quota(&changed)?;
+    Ok(changed)
+}
+
+fn step(image: &Image, draft: &mut Map<String, Value>, operation: &Operation) -> Result<()> {
+    let name = &operation.name;
+    if matches!(name.as_str(), "disk_format" | "container_format") && image.status != Status::Queued {
+        return Err(Error::forbidden(format!("Attribute {name} can be only replaced for a queued image.")));
+    }
+    if let Some(index) = &operation.index {
+        return tag(draft, operation, index);
+    }
+    let base = attributes::is_base(name);
+    match operation.verb {
+        Verb::Add => {
+            draft.insert(name.clone(), operation.value.clone());
+        }
+        Verb::Replace if base || draft.contains_key(name) => {
+            draft.insert(name.clone(), operation.value.clone());
+        }
+        Verb::Remove if base => {
+            return Err(Error::forbidden(format!("Property {name} may not be removed.")));
+        }
+        Verb::Remove if draft.shift_remove(name).is_some() => {}
+        Verb::Replace | Verb::Remove => {
+            return Err(Error::conflict(format!(
+                "There was a conflict when trying to complete your request. Property {} does not exist.",
+                cut(name)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn tag(draft: &mut Map<String, Value>, operation: &Operation, index: &str) -> Result<()> {
+    let Some(Value::Array(tags)) = draft.get_mut("tags") else {
+        return Err(Error::bad_request("tags is not a list."));
+    };
+    if operation.verb == Verb::Add {
+        tags.push(operation.value.clone());
+        return Ok(());
+    }
+    let at = index.parse::<usize>().ok().filter(|i| *i < tags.len());
+    let at = at.ok_or_else(|| Error::conflict(format!("There is no tag {}.", cut(index))))?;
+    if operation.verb == Verb::Remove {
+        tags.remove(at);
+    } else {
+        tags[at] = operation.value.clone();
+    }
+    Ok(())
+}

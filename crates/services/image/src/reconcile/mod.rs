@@ -1,0 +1,31 @@
+//! What brings records and files back together, with no input but the two: on a timer, and when woken.
+
+pub mod files;
+pub mod uploads;
+
+use crate::app::App;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Every so many rounds the store directory is compared with the records.
+const SWEEP_EVERY: u64 = 12;
+
+/// Runs until `stop`. The first round is at once and complete.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    let pause = Duration::from_millis(app.settings.reconcile_ms.max(10));
+    for round in 0_u64.. {
+        if let Err(error) = uploads::reconcile(&app).await {
+            tracing::warn!(error = error.for_log(), "uploads not reconciled");
+        }
+        if round % SWEEP_EVERY == 0
+            && let Err(error) = files::reconcile(&app).await
+        {
+            tracing::warn!(error = error.for_log(), "store directory not swept");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = app.work.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

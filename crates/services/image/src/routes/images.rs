@@ -1,0 +1,198 @@
+//! Image records: create, list, show, update, delete.
+
+use super::{Seen, load};
+use crate::{
+    app::App,
+    attributes,
+    image::{Image, Status, Visibility},
+    patch,
+    query::ListQuery,
+    store::{self, list::Viewer},
+    view,
+};
+use ferrostack_db::Change;
+use ferrostack_http::{
+    ApiResult, Ctx, JsonBody, Route,
+    actix_web::{HttpRequest, HttpResponse, http::header, web},
+    base_url, json, no_content, query_pairs,
+};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp, id};
+use serde_json::Value;
+
+/// How often a change is tried again when somebody else's came in between.
+const ATTEMPTS: usize = 10;
+
+/// The rows.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v2/images", || web::get().to(list)).policy(&["get_images"]).summary("Lists images."),
+        Route::post("/v2/images", || web::post().to(create))
+            .policy(&["add_image", "publicize_image", "communitize_image"])
+            .success(201)
+            .summary("Makes an image record without data.")
+            .request_schema(super::IMAGE_SCHEMA),
+        Route::get("/v2/images/{image_id}", || web::get().to(show))
+            .policy(&["get_image"])
+            .summary("Shows an image."),
+        Route::patch("/v2/images/{image_id}", || web::patch().to(update))
+            .policy(&["modify_image", "publicize_image", "communitize_image"])
+            .summary("Changes attributes by a JSON patch."),
+        Route::delete("/v2/images/{image_id}", || web::delete().to(delete))
+            .policy(&["delete_image"])
+            .success(204)
+            .summary("Deletes an image and its data."),
+    ]
+}
+
+async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    let caller = ctx.caller()?.clone();
+    ctx.enforce("get_images", &[("project_id", caller.project_id())])?;
+    let pairs = query_pairs(req.query_string());
+    let query = ListQuery::parse(&pairs)?;
+    let marker = match query.marker.as_deref() {
+        None => None,
+        Some(marker) => match load(&app, &ctx, marker).await {
+            Ok(seen) => Some(seen.image),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                return Err(Error::bad_request(error.public).into());
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if query.limit == 0 {
+        return json(&view::image::images(&[], &pairs, false));
+    }
+    let viewer = Viewer { project: caller.project_id().to_owned(), admin: caller.is_admin() };
+    let images = store::list::list(&app.db, &query, &viewer, marker.as_ref()).await?;
+    let full = i64::try_from(images.len()).is_ok_and(|n| n == query.limit);
+    json(&view::image::images(&images, &pairs, full))
+}
+
+async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+    let caller = ctx.caller()?;
+    let Value::Object(attributes) = &body.0 else {
+        return Err(Error::bad_request("Request body must be a JSON object.").into());
+    };
+    for name in attributes.keys() {
+        attributes::check_settable(name, true)?;
+    }
+    attributes::validate(attributes)?;
+    let now = Timestamp::now();
+    let mut image = Image {
+        id: id::uuid(),
+        name: None,
+        status: Status::Queued,
+        visibility: Visibility::Shared,
+        owner: Some(caller.project_id().to_owned()).filter(|p| !p.is_empty()),
+        disk_format: None,
+        container_format: None,
+        size: None,
+        virtual_size: None,
+        checksum: None,
+        os_hash_value: None,
+        min_disk: 0,
+        min_ram: 0,
+        protected: false,
+        os_hidden: false,
+        file: None,
+        upload: None,
+        created_at: now,
+        updated_at: now,
+        generation: 1,
+        properties: Default::default(),
+        tags: Default::default(),
+    };
+    for (name, value) in attributes {
+        attributes::set(&mut image, name, value)?;
+    }
+    attributes::check_formats(&mut image)?;
+    attributes::check_quota(&image)?;
+    ctx.enforce("add_image", &image.target(caller.project_id(), false))?;
+    check_visibility(&ctx, None, &image)?;
+    store::image::insert(&app.db, &image).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("{}/v2/images/{}", base_url(&req), image.id)))
+        .insert_header(("OpenStack-image-import-methods", super::info::IMPORT_METHODS.join(",")))
+        .json(view::image::image(&image)))
+}
+
+/// public and community need a right of their own.
+fn check_visibility(ctx: &Ctx, before: Option<Visibility>, image: &Image) -> Result<()> {
+    if before == Some(image.visibility) {
+        return Ok(());
+    }
+    let target = image.target("", false);
+    match image.visibility {
+        Visibility::Public => ctx.enforce("publicize_image", &target),
+        Visibility::Community => ctx.enforce("communitize_image", &target),
+        Visibility::Shared | Visibility::Private => Ok(()),
+    }
+}
+
+async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
+    let seen = load(&app, &ctx, &path).await?;
+    json(&view::image::image(&seen.image))
+}
+
+async fn update(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+) -> ApiResult {
+    let given = super::content_type(&req);
+    let Some(media_type) = patch::MEDIA_TYPES.into_iter().find(|t| *t == given) else {
+        return Ok(unsupported_patch());
+    };
+    let JsonBody(body) = super::json_body(&req, payload).await?;
+    let operations = patch::parse(&body, media_type)?;
+    for _ in 0..ATTEMPTS {
+        let seen = load(&app, &ctx, &path).await?;
+        seen.enforce(&ctx, "modify_image")?;
+        let changed = patch::apply(&seen.image, &operations)?;
+        check_change(&ctx, &seen, &changed)?;
+        if changed == seen.image || store::image::update(&app.db, &changed).await? == Change::Updated {
+            let seen = load(&app, &ctx, &path).await?;
+            return json(&view::image::image(&seen.image));
+        }
+    }
+    Err(Error::conflict("The image is changed by others all the time. Please try again.").into())
+}
+
+fn check_change(ctx: &Ctx, seen: &Seen, changed: &Image) -> Result<()> {
+    check_visibility(ctx, Some(seen.image.visibility), changed)?;
+    if changed.owner != seen.image.owner && !ctx.may("context_is_admin", &[]) {
+        return Err(Error::forbidden("You are not permitted to change the owner of this image."));
+    }
+    Ok(())
+}
+
+fn unsupported_patch() -> HttpResponse {
+    let types = patch::MEDIA_TYPES.join(", ");
+    let mut response = HttpResponse::UnsupportedMediaType().insert_header(("Accept-Patch", types.as_str())).finish();
+    response.extensions_mut().insert(Error::new(
+        ErrorKind::UnsupportedMediaType,
+        format!("Image PATCH expects Content-Type one of: {types}"),
+    ));
+    response
+}
+
+async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
+    for _ in 0..ATTEMPTS {
+        let seen = load(&app, &ctx, &path).await?;
+        seen.enforce(&ctx, "delete_image")?;
+        if seen.image.protected {
+            return Err(Error::forbidden(format!(
+                "Image {} is protected and cannot be deleted.",
+                seen.image.id
+            ))
+            .into());
+        }
+        if store::image::delete(&app.db, &seen.image).await? == Change::Updated {
+            crate::reconcile::files::remove_deleted(&app, seen.image.id, seen.image.file).await;
+            return no_content();
+        }
+    }
+    Err(Error::conflict("The image is changed by others all the time. Please try again.").into())
+}

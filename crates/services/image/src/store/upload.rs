@@ -1,0 +1,218 @@
+//! The data of an image: uploads, their leases, and what is left over.
+//!
+//! An upload owns its image by a random token. Every write of it names the token, so an upload whose lease ran
+//! out while it hung cannot touch the image any more.
+
+use crate::image::Status;
+use ferrostack_db::{
+    Change, Db, db_error,
+    sqlx::{self, Row},
+};
+use ferrostack_model::{Result, Timestamp};
+
+/// What was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Name in the store directory.
+    pub file: String,
+    /// Bytes.
+    pub size: i64,
+    /// Bytes of the disk inside; `None` if not looked at yet.
+    pub virtual_size: Option<i64>,
+    /// md5, hex.
+    pub checksum: String,
+    /// sha512, hex.
+    pub sha512: String,
+}
+
+fn change(done: sqlx::any::AnyQueryResult) -> Change {
+    if done.rows_affected() == 0 { Change::Stale } else { Change::Updated }
+}
+
+/// queued -> `to` (saving or uploading), owned by `token` until `lease`.
+pub async fn begin(db: &Db, id: &str, to: Status, token: &str, lease: Timestamp) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = $1, upload = $2, lease_until = $3, updated_at = $4, generation = generation + 1 \
+         WHERE id = $5 AND status = 'queued'",
+    )
+    .bind(to.as_str())
+    .bind(token)
+    .bind(lease.0)
+    .bind(Timestamp::now().0)
+    .bind(id)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// Keeps the upload alive until `lease`; `Stale` if it is not ours any more.
+pub async fn renew(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<Change> {
+    sqlx::query("UPDATE image SET lease_until = $1 WHERE id = $2 AND upload = $3")
+        .bind(lease.0)
+        .bind(id)
+        .bind(token)
+        .execute(db.writer())
+        .await
+        .map(change)
+        .map_err(db_error)
+}
+
+/// The data is durable: the image becomes `to`. `Stale` if the upload is not ours any more.
+pub async fn finish(db: &Db, id: &str, token: &str, to: Status, data: &Received) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = $1, file = $2, size = $3, virtual_size = $4, checksum = $5, os_hash_value = $6, \
+         upload = NULL, lease_until = NULL, updated_at = $7, generation = generation + 1 \
+         WHERE id = $8 AND upload = $9",
+    )
+    .bind(to.as_str())
+    .bind(&data.file)
+    .bind(data.size)
+    .bind(data.virtual_size)
+    .bind(&data.checksum)
+    .bind(&data.sha512)
+    .bind(Timestamp::now().0)
+    .bind(id)
+    .bind(token)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// The upload failed: back to queued.
+pub async fn abort(db: &Db, id: &str, token: &str) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = 'queued', upload = NULL, lease_until = NULL, generation = generation + 1 \
+         WHERE id = $1 AND upload = $2 AND status <> 'deleted'",
+    )
+    .bind(id)
+    .bind(token)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// Returns every image whose upload's lease has run out to queued; how many there were.
+pub async fn abort_expired(db: &Db, now: Timestamp) -> Result<u64> {
+    sqlx::query(
+        "UPDATE image SET status = 'queued', upload = NULL, lease_until = NULL, generation = generation + 1 \
+         WHERE lease_until < $1 AND upload IS NOT NULL AND (status = 'saving' OR status = 'uploading')",
+    )
+    .bind(now.0)
+    .execute(db.writer())
+    .await
+    .map(|done| done.rows_affected())
+    .map_err(db_error)
+}
+
+/// uploading (staged, nobody writing) -> importing, owned by `token` until `lease`.
+pub async fn begin_import(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = 'importing', upload = $1, lease_until = $2, updated_at = $3, \
+         generation = generation + 1 \
+         WHERE id = $4 AND status = 'uploading' AND upload IS NULL AND file IS NOT NULL",
+    )
+    .bind(token)
+    .bind(lease.0)
+    .bind(Timestamp::now().0)
+    .bind(id)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// An import that nobody works on is taken over by `token`; the image's id, if there is one.
+pub async fn take_over_import(db: &Db, now: Timestamp, token: &str, lease: Timestamp) -> Result<Option<String>> {
+    sqlx::query(
+        "UPDATE image SET upload = $1, lease_until = $2, generation = generation + 1 \
+         WHERE id = (SELECT id FROM image WHERE status = 'importing' AND lease_until < $3 LIMIT 1) \
+         AND lease_until < $4 RETURNING id",
+    )
+    .bind(token)
+    .bind(lease.0)
+    .bind(now.0)
+    .bind(now.0)
+    .fetch_optional(db.writer())
+    .await
+    .and_then(|row| row.map(|r| r.try_get(0)).transpose())
+    .map_err(db_error)
+}
+
+/// importing -> active, with what the inspection found.
+pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: i64) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = 'active', virtual_size = $1, upload = NULL, lease_until = NULL, \
+         updated_at = $2, generation = generation + 1 WHERE id = $3 AND upload = $4 AND status = 'importing'",
+    )
+    .bind(virtual_size)
+    .bind(Timestamp::now().0)
+    .bind(id)
+    .bind(token)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// importing -> queued without data: the staged file was refused.
+pub async fn refuse_import(db: &Db, id: &str, token: &str) -> Result<Change> {
+    sqlx::query(
+        "UPDATE image SET status = 'queued', file = NULL, size = NULL, virtual_size = NULL, checksum = NULL, \
+         os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
+         WHERE id = $1 AND upload = $2 AND status = 'importing'",
+    )
+    .bind(id)
+    .bind(token)
+    .execute(db.writer())
+    .await
+    .map(change)
+    .map_err(db_error)
+}
+
+/// A file name or upload that a record knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The image.
+    pub id: String,
+    /// Stored or staged file.
+    pub file: Option<String>,
+    /// Upload under way.
+    pub upload: Option<String>,
+    /// The image is deleted: its file shall go.
+    pub deleted: bool,
+}
+
+/// Everything in the store directory that has a reason to be there, and the files of deleted images.
+pub async fn claims(db: &Db) -> Result<Vec<Claim>> {
+    let rows = sqlx::query(
+        "SELECT id, file, upload, CAST(CASE WHEN status = 'deleted' THEN 1 ELSE 0 END AS BIGINT) AS gone FROM image \
+         WHERE file IS NOT NULL OR upload IS NOT NULL",
+    )
+    .fetch_all(db.reader())
+    .await
+    .map_err(db_error)?;
+    rows.iter()
+        .map(|row| {
+            Ok(Claim {
+                id: row.try_get(0)?,
+                file: row.try_get(1)?,
+                upload: row.try_get(2)?,
+                deleted: row.try_get::<i64, _>(3)? != 0,
+            })
+        })
+        .collect::<sqlx::Result<_>>()
+        .map_err(db_error)
+}
+
+/// The deleted image's file is removed.
+pub async fn forget_file(db: &Db, id: &str) -> Result<()> {
+    sqlx::query("UPDATE image SET file = NULL WHERE id = $1 AND status = 'deleted'")
+        .bind(id)
+        .execute(db.writer())
+        .await
+        .map(|_| ())
+        .map_err(db_error)
+}

@@ -1,0 +1,4 @@
+//! Records as JSON.
+
+pub mod image;
+pub mod member;
