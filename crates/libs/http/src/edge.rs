@@ -88,7 +88,12 @@ pub async fn edge<B: MessageBody + 'static>(
     let (Some(spec), Some(matcher)) = (spec, matcher) else {
         return Err(ApiError(Error::internal("the edge has no service")).into());
     };
-    let request_id = id::request_id();
+    // Glance gives the client its own id back.
+    let theirs = header_text(&req, "x-openstack-request-id").filter(|text| {
+        spec.style == Style::Glance
+            && text.strip_prefix("req-").is_some_and(|rest| rest.len() == 36 && id::is_uuid_like(rest))
+    });
+    let request_id = theirs.map_or_else(id::request_id, str::to_owned);
     let method = req.method().clone();
     let path: String = req.path().chars().take(256).collect();
     let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
@@ -201,7 +206,7 @@ struct Shape {
     legacy: bool,
 }
 
-/// `//` is `/`; Nova: `/v2` is `/v2.1` and a project id after it is taken out; Neutron: `.json` goes.
+/// `//` is `/`; Nova: `/v2` is `/v2.1` and a project id after it is taken out; Glance: `/v2.N` is `/v2`; Neutron: `.json` goes.
 fn reshape(style: Style, path: &str) -> Shape {
     let mut segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let slash = path.ends_with('/') && segments.len() == 1;
@@ -212,6 +217,13 @@ fn reshape(style: Style, path: &str) -> Shape {
         if segments.len() > 1 && id::is_uuid_like(segments[1]) {
             project_id = Some(segments.remove(1).to_owned());
         }
+    }
+    // Glance: every minor version is the same API.
+    if style == Style::Glance
+        && let Some(first) = segments.first_mut()
+        && first.strip_prefix("v2.").is_some_and(|n| n.len() <= 2 && n.parse::<u8>().is_ok())
+    {
+        *first = "v2";
     }
     let mut joined = format!("/{}", segments.join("/"));
     if style == Style::Neutron
@@ -374,6 +386,8 @@ mod tests {
         assert_eq!(reshape(Style::Nova, "/v2.1/").path, "/v2.1/");
         assert_eq!(reshape(Style::Neutron, "/v2.0/networks.json").path, "/v2.0/networks");
         assert_eq!(reshape(Style::Glance, "/v2/images").path, "/v2/images");
+        assert_eq!(reshape(Style::Glance, "/v2.9/images").path, "/v2/images");
+        assert_eq!(reshape(Style::Glance, "/v2.x/images").path, "/v2.x/images");
         assert_eq!(reshape(Style::Keystone, "//v3//users").path, "/v3/users");
     }
 }

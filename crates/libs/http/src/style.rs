@@ -76,10 +76,18 @@ fn neutron_type(kind: ErrorKind) -> &'static str {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#x27;")
 }
 
+/// webob's text for a request without a valid token.
+const GLANCE_UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you requested. Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand how to supply the credentials required.";
+
 fn glance(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'static str, String) {
+    let message = if code == 401 { GLANCE_UNAUTHORIZED } else { message };
     // webob's negotiation: JSON only if the client asks for it and not for anything.
     let wants_json = accept.is_some_and(|a| a.contains("application/json") && !a.contains("text/html"));
     if wants_json {

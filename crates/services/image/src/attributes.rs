@@ -18,14 +18,34 @@ const MAX_NAME: usize = 255;
 
 /// Attributes nobody sets.
 const READ_ONLY: &[&str] = &[
-    "id", "created_at", "updated_at", "status", "checksum", "size", "virtual_size", "os_hash_algo", "os_hash_value",
-    "direct_url", "self", "file", "schema", "stores",
+    "id",
+    "created_at",
+    "updated_at",
+    "status",
+    "checksum",
+    "size",
+    "virtual_size",
+    "os_hash_algo",
+    "os_hash_value",
+    "direct_url",
+    "self",
+    "file",
+    "schema",
+    "stores",
 ];
 /// Names that were or may be attributes.
 const RESERVED: &[&str] = &["location", "deleted", "deleted_at", "locations"];
 /// Attributes that are not custom properties.
 const BASE: &[&str] = &[
-    "name", "visibility", "owner", "disk_format", "container_format", "min_disk", "min_ram", "protected", "os_hidden",
+    "name",
+    "visibility",
+    "owner",
+    "disk_format",
+    "container_format",
+    "min_disk",
+    "min_ram",
+    "protected",
+    "os_hidden",
     "tags",
 ];
 
@@ -98,13 +118,8 @@ pub fn set(image: &mut Image, name: &str, value: &Value) -> Result<()> {
                 .ok_or_else(|| Error::bad_request("Invalid visibility value"))?;
         }
         "tags" => {
-            image.tags = value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
+            image.tags =
+                value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         }
         // `kernel_id` and `ramdisk_id` may be null: not set.
         _ => match value.as_str() {

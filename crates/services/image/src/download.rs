@@ -38,7 +38,10 @@ pub fn range(header: Option<&str>, size: u64) -> Result<Option<Range<u64>>> {
 }
 
 /// The bytes `part` of `file`. A file that ends early breaks the connection rather than pad the answer.
-pub fn body(file: File, part: Range<u64>) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
+pub fn body(
+    file: File,
+    part: Range<u64>,
+) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
     let size = part.end - part.start;
     let file = Arc::new(file);
     let blocks = stream::unfold(part.start, move |at| {
@@ -74,8 +77,16 @@ mod tests {
         assert_eq!(of("bytes=8-99999999999999999999999"), Some(8..10));
         assert_eq!(of("lines=1-2"), None);
         assert_eq!(range(None, 10).unwrap(), None);
-        for bad in ["bytes=10-", "bytes=5-4", "bytes=-", "bytes=-0", "bytes=a-b", "bytes=1-2,4-5", "bytes=", "bytes=+1-2"]
-        {
+        for bad in [
+            "bytes=10-",
+            "bytes=5-4",
+            "bytes=-",
+            "bytes=-0",
+            "bytes=a-b",
+            "bytes=1-2,4-5",
+            "bytes=",
+            "bytes=+1-2",
+        ] {
             assert_eq!(range(Some(bad), 10).unwrap_err().kind, ErrorKind::RangeNotSatisfiable, "{bad}");
         }
         assert!(range(Some("bytes=0-"), 0).is_err());

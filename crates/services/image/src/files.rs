@@ -144,7 +144,8 @@ mod tests {
             upload: upload.map(|c| c.to_string().repeat(32)),
             deleted,
         };
-        let claims = [claim(Some('a'), None, false), claim(None, Some('b'), false), claim(Some('c'), None, true)];
+        let claims =
+            [claim(Some('a'), None, false), claim(None, Some('b'), false), claim(Some('c'), None, true)];
         let mut orphans = orphans(store.list().unwrap(), &claims);
         orphans.sort();
         assert_eq!(orphans, [name('c'), name('d')]);

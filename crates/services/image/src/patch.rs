@@ -1,6 +1,9 @@
 //! Glance's JSON patch: which operations a body holds and what they do to an image.
 
-use crate::{attributes, image::{Image, Status}};
+use crate::{
+    attributes,
+    image::{Image, Status},
+};
 use ferrostack_model::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -50,7 +53,9 @@ fn operation(item: &Value, old: bool) -> Result<Operation> {
         (_, Some(value)) => value.clone(),
         (_, None) => {
             let word = if verb == Verb::Add { "add" } else { "replace" };
-            return Err(Error::bad_request(format!("Operation \"{word}\" requires a member named \"value\".")));
+            return Err(Error::bad_request(format!(
+                "Operation \"{word}\" requires a member named \"value\"."
+            )));
         }
     };
     Ok(Operation { verb, name, index, value })
@@ -82,12 +87,16 @@ fn old_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
         if let Some(path) = item.get(word) {
             let path = path.as_str().ok_or_else(|| Error::bad_request("Operation paths must be strings."))?;
             if found.replace((verb(word)?, path.to_owned())).is_some() {
-                return Err(Error::bad_request("Operation objects must contain only one member named \"add\", \"remove\", or \"replace\"."));
+                return Err(Error::bad_request(
+                    "Operation objects must contain only one member named \"add\", \"remove\", or \"replace\".",
+                ));
             }
         }
     }
     found.ok_or_else(|| {
-        Error::bad_request("Operation objects must contain exactly one member named \"add\", \"remove\", or \"replace\".")
+        Error::bad_request(
+            "Operation objects must contain exactly one member named \"add\", \"remove\", or \"replace\".",
+        )
     })
 }
 

@@ -218,11 +218,7 @@ fn direction(text: &str) -> Result<Direction> {
     }
 }
 
-fn order(
-    sort: Option<&str>,
-    keys: Vec<SortKey>,
-    dirs: Vec<Direction>,
-) -> Result<Vec<(SortKey, Direction)>> {
+fn order(sort: Option<&str>, keys: Vec<SortKey>, dirs: Vec<Direction>) -> Result<Vec<(SortKey, Direction)>> {
     let mut out = Vec::new();
     match sort {
         Some(_) if !keys.is_empty() || !dirs.is_empty() => {
@@ -298,7 +294,10 @@ fn flag(name: &str, value: &str) -> Result<i64> {
     match value.to_ascii_lowercase().as_str() {
         "true" => Ok(1),
         "false" => Ok(0),
-        _ => Err(Error::bad_request(format!("Invalid value '{}' for '{name}' filter. Valid values are case insensitive 'true' or 'false'.", short(value)))),
+        _ => Err(Error::bad_request(format!(
+            "Invalid value '{}' for '{name}' filter. Valid values are case insensitive 'true' or 'false'.",
+            short(value)
+        ))),
     }
 }
 
@@ -373,8 +372,13 @@ mod tests {
         let b = parse("sort_key=name&sort_dir=asc&sort_key=size&sort_dir=desc").unwrap();
         assert_eq!(a.sort, b.sort);
         assert_eq!(a.sort[0], (SortKey::Name, Direction::Asc));
-        for bad in ["sort=name&sort_key=id", "sort=", "sort_key=x", "sort_dir=up", "sort_key=name&sort_dir=asc&sort_dir=asc"]
-        {
+        for bad in [
+            "sort=name&sort_key=id",
+            "sort=",
+            "sort_key=x",
+            "sort_dir=up",
+            "sort_key=name&sort_dir=asc&sort_dir=asc",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
@@ -390,9 +394,19 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for bad in ["limit=x", "limit=-1", "visibility=foo", "member_status=x", "protected=x", "os_hidden=",
-            "size_min=x", "created_at=gt:yesterday", "changes-since=2020-01-01", "name=%00", "x%00=1"]
-        {
+        for bad in [
+            "limit=x",
+            "limit=-1",
+            "visibility=foo",
+            "member_status=x",
+            "protected=x",
+            "os_hidden=",
+            "size_min=x",
+            "created_at=gt:yesterday",
+            "changes-since=2020-01-01",
+            "name=%00",
+            "x%00=1",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(parse("limit=99999999").unwrap().limit, MAX_LIMIT);

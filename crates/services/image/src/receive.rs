@@ -62,8 +62,7 @@ impl Receiver {
     }
 
     async fn settle(&mut self) -> Result<Written> {
-        let pending =
-            self.pending.take().ok_or_else(|| Error::internal("the upload has failed before"))?;
+        let pending = self.pending.take().ok_or_else(|| Error::internal("the upload has failed before"))?;
         match pending.await {
             Ok(done) => done.map_err(storage_error),
             Err(error) => Err(Error::internal(format!("writing {}: {error}", self.name))),

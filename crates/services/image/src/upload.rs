@@ -106,7 +106,9 @@ where
         match tokio::time::timeout(SILENCE, body.next()).await {
             Ok(Some(Ok(chunk))) => receiver.push(chunk).await?,
             Ok(Some(Err(error))) => {
-                return Err(Error::bad_request("The image data ended early.").with_internal(error.to_string()));
+                return Err(
+                    Error::bad_request("The image data ended early.").with_internal(error.to_string())
+                );
             }
             Ok(None) => break,
             Err(_) => return Err(Error::bad_request("No image data arrived for too long.")),
@@ -138,7 +140,9 @@ async fn commit(upload: &Upload, end: Status, received: &store::Received) -> Res
         match store::finish(&upload.app.db, &upload.image_id, &upload.token, end, received).await {
             Ok(Change::Updated) => return Ok(()),
             // A statement whose answer was lost may have been done.
-            Ok(_) if attempt > 1 && is_stored(&upload.app, &upload.image_id, &received.file).await => return Ok(()),
+            Ok(_) if attempt > 1 && is_stored(&upload.app, &upload.image_id, &received.file).await => {
+                return Ok(());
+            }
             Ok(_) => {
                 return Err(Error::new(
                     ErrorKind::Gone,

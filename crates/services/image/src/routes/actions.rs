@@ -34,12 +34,8 @@ async fn set(app: &App, ctx: &Ctx, id: &str, rule: &str, to: Status) -> Result<(
     let seen = load(app, ctx, id).await?;
     seen.enforce(ctx, rule)?;
     let from = [Status::Active, Status::Deactivated];
-    let refused = |is: Status| {
-        Error::forbidden(format!(
-            "Not allowed to {rule} image in status '{}'",
-            is.as_str()
-        ))
-    };
+    let refused =
+        |is: Status| Error::forbidden(format!("Not allowed to {rule} image in status '{}'", is.as_str()));
     if !seen.image.status.has_data() {
         return Err(refused(seen.image.status));
     }

@@ -170,7 +170,8 @@ fn check_change(ctx: &Ctx, seen: &Seen, changed: &Image) -> Result<()> {
 
 fn unsupported_patch() -> HttpResponse {
     let types = patch::MEDIA_TYPES.join(", ");
-    let mut response = HttpResponse::UnsupportedMediaType().insert_header(("Accept-Patch", types.as_str())).finish();
+    let mut response =
+        HttpResponse::UnsupportedMediaType().insert_header(("Accept-Patch", types.as_str())).finish();
     response.extensions_mut().insert(Error::new(
         ErrorKind::UnsupportedMediaType,
         format!("Image PATCH expects Content-Type one of: {types}"),

@@ -11,7 +11,8 @@ pub const IMAGE: &str = include_str!("../../schemas/image.json");
 /// The rows.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v2/schemas/image", || web::get().to(|| document(IMAGE))).summary("The schema of an image."),
+        Route::get("/v2/schemas/image", || web::get().to(|| document(IMAGE)))
+            .summary("The schema of an image."),
         Route::get("/v2/schemas/images", || {
             web::get().to(|| document(include_str!("../../schemas/images.json")))
         })

@@ -44,7 +44,9 @@ async fn change(app: &App, ctx: &Ctx, image_id: &str, tag: &str, wanted: bool) -
         let changed = if wanted { image.tags.insert(tag.to_owned()) } else { image.tags.remove(tag) };
         match (wanted, changed) {
             (true, false) => return Ok(()),
-            (false, false) => return Err(Error::not_found(format!("Tag {tag} not found on image {image_id}."))),
+            (false, false) => {
+                return Err(Error::not_found(format!("Tag {tag} not found on image {image_id}.")));
+            }
             _ => {}
         }
         attributes::check_quota(&image)?;

@@ -14,10 +14,7 @@ const MINORS: &[&str] = &["v2.15", "v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3
 /// The rows.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/", || web::get().to(choices))
-            .public()
-            .success(300)
-            .summary("Lists the API versions."),
+        Route::get("/", || web::get().to(choices)).public().success(300).summary("Lists the API versions."),
         Route::get("/versions", || web::get().to(list)).public().summary("Lists the API versions."),
         Route::get("/v2", || web::get().to(choices))
             .success(300)

@@ -107,7 +107,8 @@ pub async fn update(db: &Db, image: &Image) -> Result<Change> {
     if done.rows_affected() == 0 {
         return Ok(Change::Stale);
     }
-    for statement in ["DELETE FROM image_property WHERE image_id = $1", "DELETE FROM image_tag WHERE image_id = $1"]
+    for statement in
+        ["DELETE FROM image_property WHERE image_id = $1", "DELETE FROM image_tag WHERE image_id = $1"]
     {
         sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
     }

@@ -114,7 +114,9 @@ fn condition(sql: &mut Sql, filter: &Filter) {
             sql.bind(*value);
         }
         Filter::Tag(tags) => {
-            sql.push("EXISTS (SELECT 1 FROM image_tag WHERE image_tag.image_id = image.id AND image_tag.tag IN ");
+            sql.push(
+                "EXISTS (SELECT 1 FROM image_tag WHERE image_tag.image_id = image.id AND image_tag.tag IN ",
+            );
             sql.bind_list(tags.iter().cloned());
             sql.push(")");
         }

@@ -125,7 +125,12 @@ pub async fn begin_import(db: &Db, id: &str, token: &str, lease: Timestamp) -> R
 }
 
 /// An import that nobody works on is taken over by `token`; the image's id, if there is one.
-pub async fn take_over_import(db: &Db, now: Timestamp, token: &str, lease: Timestamp) -> Result<Option<String>> {
+pub async fn take_over_import(
+    db: &Db,
+    now: Timestamp,
+    token: &str,
+    lease: Timestamp,
+) -> Result<Option<String>> {
     sqlx::query(
         "UPDATE image SET upload = $1, lease_until = $2, generation = generation + 1 \
          WHERE id = (SELECT id FROM image WHERE status = 'importing' AND lease_until < $3 LIMIT 1) \

@@ -1,0 +1,243 @@
+//! A started service, fake tokens, and short ways to call it.
+
+use async_trait::async_trait;
+use ferrostack_bus::LocalBus;
+use ferrostack_http::{Running, TokenVerifier};
+use ferrostack_model::{
+    Caller, Error, Result, Timestamp, TokenClaims,
+    auth::{DomainRef, ProjectRef, Secret},
+    id,
+};
+use ferrostack_settings::Settings;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use std::{collections::HashMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+pub const PROJECT_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const PROJECT_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+struct Tokens(HashMap<&'static str, Arc<Caller>>);
+
+#[async_trait]
+impl TokenVerifier for Tokens {
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        self.0.get(token).cloned().ok_or_else(Error::unauthorized)
+    }
+    fn auth_uri(&self) -> String {
+        "http://identity.example:5000/v3".into()
+    }
+}
+
+fn caller(project: &str, roles: &[&str]) -> Arc<Caller> {
+    let domain = DomainRef { id: "default".into(), name: "Default".into() };
+    let scope = ProjectRef { id: project.into(), name: project[..1].into(), domain: domain.clone() };
+    Arc::new(Caller {
+        claims: TokenClaims {
+            sub: id::hex(),
+            name: "somebody".into(),
+            dom: domain,
+            iat_us: Timestamp::now(),
+            exp_us: Timestamp::now().plus_seconds(3600),
+            aud_ids: vec![id::hex()],
+            methods: vec!["password".into()],
+            project: Some(scope),
+            domain: None,
+            system: false,
+            roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+        },
+        token: Secret("x".into()),
+    })
+}
+
+fn tokens() -> Arc<dyn TokenVerifier> {
+    let admin = &["admin", "manager", "member", "reader"][..];
+    Arc::new(Tokens(HashMap::from([
+        ("admin", caller(PROJECT_A, admin)),
+        ("member", caller(PROJECT_A, &["member", "reader"])),
+        ("reader", caller(PROJECT_A, &["reader"])),
+        ("nobody", caller(PROJECT_A, &[])),
+        ("other", caller(PROJECT_B, &["member", "reader"])),
+    ])))
+}
+
+/// A database for one service.
+pub struct Database {
+    pub url: String,
+    admin: Option<(String, String)>,
+}
+
+impl Database {
+    async fn postgres(admin: String) -> Self {
+        let name = format!("it_image_{}", id::hex());
+        run(&admin, format!("CREATE DATABASE {name}")).await;
+        let mut url = url::Url::parse(&admin).unwrap();
+        url.set_path(&name);
+        Self { url: url.to_string(), admin: Some((admin, name)) }
+    }
+    async fn drop(self) {
+        if let Some((admin, name)) = self.admin {
+            run(&admin, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+async fn run(url: &str, statement: String) {
+    use ferrostack_db::sqlx::{self, Connection, Executor};
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+}
+
+/// A running image service.
+pub struct Cloud {
+    pub base: String,
+    pub http: reqwest::Client,
+    pub settings: Settings,
+    pub store: PathBuf,
+    pub database: Database,
+    running: Option<Running>,
+    stop: CancellationToken,
+    directory: TempDir,
+}
+
+/// Runs `test` on every database there is.
+pub async fn each<F: AsyncFn(&mut Cloud)>(test: F) {
+    each_with(|_| {}, test).await;
+}
+
+pub async fn each_with<F: AsyncFn(&mut Cloud)>(change: impl Fn(&mut Settings), test: F) {
+    let mut cloud = Cloud::start(None, &change).await;
+    test(&mut cloud).await;
+    cloud.end().await;
+    if let Ok(admin) = std::env::var("FERROSTACK_TEST_POSTGRES") {
+        let mut cloud = Cloud::start(Some(admin), &change).await;
+        test(&mut cloud).await;
+        cloud.end().await;
+    }
+}
+
+impl Cloud {
+    async fn start(postgres: Option<String>, change: &impl Fn(&mut Settings)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = match postgres {
+            Some(admin) => Database::postgres(admin).await,
+            None => Database { url: format!("sqlite:{}/db", directory.path().display()), admin: None },
+        };
+        let store = directory.path().join("images");
+        let mut settings = Settings::default();
+        settings.database.url = database.url.clone();
+        settings.image.listen = "127.0.0.1:0".parse().unwrap();
+        settings.image.store_directory = store.clone();
+        settings.image.upload_lease_seconds = 2;
+        settings.image.reconcile_ms = 100;
+        change(&mut settings);
+        let mut cloud = Self {
+            base: String::new(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            settings,
+            store,
+            database,
+            running: None,
+            stop: CancellationToken::new(),
+            directory,
+        };
+        cloud.boot().await;
+        cloud
+    }
+
+    pub async fn boot(&mut self) {
+        self.stop = CancellationToken::new();
+        let bus = Arc::new(LocalBus::new());
+        let running =
+            ferrostack_image::start(&self.settings, bus, tokens(), self.stop.clone()).await.unwrap();
+        self.base = format!("http://{}", running.address);
+        self.running = Some(running);
+    }
+
+    pub async fn shut(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    async fn end(mut self) {
+        self.shut().await;
+        self.database.drop().await;
+        drop(self.directory);
+    }
+
+    pub fn call(&self, token: &str, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        if token.is_empty() { request } else { request.header("X-Auth-Token", token) }
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> (StatusCode, Value) {
+        answer(self.call(token, Method::GET, path)).await
+    }
+
+    pub async fn post(&self, token: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        answer(self.call(token, Method::POST, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, token: &str, id: &str, body: Value) -> (StatusCode, Value) {
+        let request = self
+            .call(token, Method::PATCH, &format!("/v2/images/{id}"))
+            .header("Content-Type", "application/openstack-images-v2.1-json-patch")
+            .body(body.to_string());
+        answer(request).await
+    }
+
+    pub async fn delete(&self, token: &str, path: &str) -> StatusCode {
+        self.call(token, Method::DELETE, path).send().await.unwrap().status()
+    }
+
+    pub async fn upload(&self, token: &str, id: &str, data: Vec<u8>) -> (StatusCode, Value) {
+        let request = self
+            .call(token, Method::PUT, &format!("/v2/images/{id}/file"))
+            .header("Content-Type", "application/octet-stream")
+            .body(data);
+        answer(request).await
+    }
+
+    /// A queued image of project A; `more` is merged into the body.
+    pub async fn create(&self, more: Value) -> String {
+        let mut body = json!({"name": "im", "disk_format": "raw", "container_format": "bare"});
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let (status, image) = self.post("admin", "/v2/images", body).await;
+        assert_eq!(status, 201, "{image}");
+        image["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn show(&self, id: &str) -> Value {
+        let (status, image) = self.get("admin", &format!("/v2/images/{id}")).await;
+        assert_eq!(status, 200, "{image}");
+        image
+    }
+
+    /// Names of everything in the store directory.
+    pub fn stored(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.store).unwrap();
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.header("Accept", "application/json").send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Waits until `holds` does, for 20 seconds at most.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
