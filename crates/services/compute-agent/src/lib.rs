@@ -1,1 +1,17 @@
 //! Runs guests on its host.
+//!
+//! Orders come over the bus, go into the ledger (SQLite) before they are acknowledged, and are carried out by
+//! one task per guest. Whatever is unfinished when the agent dies is done by its next start.
+
+mod files;
+mod host;
+mod orders;
+mod outbox;
+mod perform;
+pub mod policy;
+mod reports;
+pub mod routes;
+mod start;
+mod store;
+
+pub use start::{RunningAgent, start, start_with};

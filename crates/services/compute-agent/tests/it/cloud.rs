@@ -1,0 +1,181 @@
+//! What stands around the agent under test.
+
+use async_trait::async_trait;
+use ferrostack_bus::{Address, Bus, Handler, LocalBus, Source, Verdict};
+use ferrostack_compute_agent::RunningAgent;
+use ferrostack_http::TokenVerifier;
+use ferrostack_hypervisor::fake::{FakeHypervisor, sample_guest};
+use ferrostack_model::{
+    Caller, DomainRef, Error, Result, Timestamp, TokenClaims,
+    auth::Secret,
+    guest::GuestSpec,
+    host::HostReport,
+    message::{AgentAnswer, AgentInquiry, AgentOrder, Envelope, GuestsReport, Message, Order, Outcome},
+};
+use ferrostack_settings::{HypervisorKind, Settings};
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+pub const HOST: &str = "fake-0001";
+
+/// Everything that came to compute-api's queue.
+#[derive(Default)]
+pub struct Inbox(pub Mutex<Vec<Envelope>>);
+
+#[async_trait]
+impl Handler for Inbox {
+    async fn handle(&self, message: Envelope) -> Verdict {
+        self.0.lock().push(message);
+        Verdict::Ack
+    }
+}
+
+pub struct Tokens;
+
+#[async_trait]
+impl TokenVerifier for Tokens {
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        let role = token.strip_prefix("token-of-").ok_or_else(Error::unauthorized)?;
+        let claims = TokenClaims {
+            sub: "u".into(),
+            name: "u".into(),
+            dom: DomainRef { id: "default".into(), name: "Default".into() },
+            iat_us: Timestamp::now(),
+            exp_us: Timestamp::now().plus_seconds(60),
+            aud_ids: vec!["a".into()],
+            methods: vec!["password".into()],
+            project: None,
+            domain: None,
+            system: false,
+            roles: vec![role.into()],
+        };
+        Ok(Arc::new(Caller { claims, token: Secret(token.into()) }))
+    }
+    fn auth_uri(&self) -> String {
+        "http://127.0.0.1:5000/v3".into()
+    }
+}
+
+pub struct Cloud {
+    pub bus: Arc<LocalBus>,
+    pub inbox: Arc<Inbox>,
+    pub settings: Settings,
+    pub state: tempfile::TempDir,
+    agent: Option<RunningAgent>,
+}
+
+impl Cloud {
+    /// A bus with compute-api's queue and an agent with `hosts` fake hosts.
+    pub async fn new(hosts: u32) -> Self {
+        let mut cloud = Self::without_agent(hosts);
+        cloud.listen().await;
+        cloud.start().await;
+        cloud
+    }
+
+    pub fn without_agent(hosts: u32) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.agent.hypervisor = HypervisorKind::Fake;
+        settings.agent.fake.hosts = hosts;
+        settings.agent.listen = "127.0.0.1:0".parse().unwrap();
+        settings.agent.metadata_listen = Vec::new();
+        settings.agent.state_directory = state.path().join("agent");
+        settings.agent.report_seconds = 1;
+        Self { bus: Arc::new(LocalBus::new()), inbox: Arc::default(), settings, state, agent: None }
+    }
+
+    /// compute-api's queue comes into being.
+    pub async fn listen(&self) {
+        let inbox = self.inbox.clone();
+        self.bus.consume(Source::Compute, 1, inbox, CancellationToken::new()).await.unwrap();
+    }
+
+    pub async fn start(&mut self) {
+        let running = ferrostack_compute_agent::start(
+            &self.settings,
+            self.bus.clone(),
+            Arc::new(Tokens),
+            CancellationToken::new(),
+        )
+        .await;
+        self.agent = Some(running.unwrap_or_else(|e| panic!("{}", e.for_log())));
+    }
+
+    pub fn agent(&self) -> &RunningAgent {
+        self.agent.as_ref().unwrap()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) {
+        self.agent.take().unwrap().kill().await;
+    }
+
+    pub fn fake(&self) -> Arc<FakeHypervisor> {
+        self.agent().fake(HOST).unwrap().clone()
+    }
+
+    pub async fn order(&self, job: &str, server: &str, generation: i64, order: Order) {
+        let order = AgentOrder { job_id: job.into(), server_id: server.into(), generation, order };
+        self.send(&order).await;
+    }
+
+    pub async fn inquire(&self, job: &str, server: &str, generation: i64) {
+        self.send(&AgentInquiry { job_id: job.into(), server_id: server.into(), generation }).await;
+    }
+
+    pub async fn send<M: Message>(&self, message: &M) {
+        let envelope = Envelope::new(message, Some("req-test")).unwrap();
+        self.bus.publish(&Address::Agent(HOST.into()), &envelope).await.unwrap();
+    }
+
+    fn all<M: Message>(&self) -> Vec<M> {
+        self.inbox.0.lock().iter().filter(|e| e.kind == M::KIND).map(|e| e.open().unwrap()).collect()
+    }
+
+    pub fn answers(&self, job: &str) -> Vec<Outcome> {
+        self.all::<AgentAnswer>().into_iter().filter(|a| a.job_id == job).map(|a| a.outcome).collect()
+    }
+
+    pub fn host_reports(&self) -> Vec<HostReport> {
+        self.all()
+    }
+
+    pub fn guests_reports(&self) -> Vec<GuestsReport> {
+        self.all()
+    }
+
+    /// The first answer to `job`.
+    pub async fn answer(&self, job: &str) -> Outcome {
+        eventually(&format!("an answer to {job}"), || self.answers(job).into_iter().next()).await
+    }
+
+    /// The `n`th answer to `job`.
+    pub async fn nth_answer(&self, job: &str, n: usize) -> Outcome {
+        eventually(&format!("answer {n} to {job}"), || self.answers(job).into_iter().nth(n)).await
+    }
+}
+
+/// Waits for a level, not an edge.
+pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come");
+}
+
+pub fn uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+pub fn spec(server: &str, generation: i64) -> GuestSpec {
+    sample_guest(server, generation).spec
+}
+
+pub fn ensure(server: &str, generation: i64) -> Order {
+    Order::Ensure { spec: Box::new(spec(server, generation)) }
+}
