@@ -18,6 +18,8 @@ pub struct Ctx {
     pub version: Microversion,
     /// Nova: came by `/v2`, where unknown members are dropped instead of refused.
     pub legacy: bool,
+    /// Nova: the project id segment of the URL, which links in the answer repeat.
+    pub project_in_url: Option<String>,
     /// Whose manners.
     pub style: Style,
     /// The policy rules.

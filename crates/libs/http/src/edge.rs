@@ -75,6 +75,7 @@ impl Guard for InWindow {
 struct Prepared {
     version: Microversion,
     legacy: bool,
+    project_in_url: Option<String>,
     caller: Option<Arc<Caller>>,
 }
 
@@ -110,6 +111,7 @@ pub async fn edge<B: MessageBody + 'static>(
                 request_id: request_id.clone(),
                 version: p.version,
                 legacy: p.legacy,
+                project_in_url: p.project_in_url,
                 style: spec.style,
                 policy: spec.policy.clone(),
                 caller: p.caller,
@@ -195,7 +197,7 @@ async fn prepare(
         );
         return Err((version, Error::bad_request(text)));
     }
-    Ok(Prepared { version, legacy: shape.legacy, caller })
+    Ok(Prepared { version, legacy: shape.legacy, project_in_url: shape.project_id, caller })
 }
 
 /// A path in its one form, with what the other forms said.

@@ -1,8 +1,9 @@
 //! JSON schema validation with the messages of the Python services.
 
 use ferrostack_model::{Error, Result};
-use jsonschema::{Validator, error::ValidationErrorKind};
-use serde_json::Value;
+use jsonschema::paths::Location;
+use jsonschema::{Keyword, ValidationError, Validator, error::ValidationErrorKind};
+use serde_json::{Map, Value};
 
 /// A compiled JSON schema.
 pub struct Schema(Validator);
@@ -23,19 +24,51 @@ impl Schema {
             .map_err(|e| Error::internal(format!("schema: {e}")))
     }
 
+    /// Compiles a schema of Nova: its string formats, and limits that count for digit strings as well.
+    pub fn nova(value: &Value) -> Result<Self> {
+        jsonschema::options()
+            .should_validate_formats(true)
+            .with_format("name", |s: &str| printable(s) && s.trim() == s && !s.is_empty())
+            .with_format("name_with_leading_trailing_spaces", |s: &str| printable(s) && !s.trim().is_empty())
+            .with_format("az_name", |s: &str| {
+                printable(s) && s.trim() == s && !s.is_empty() && !s.contains(':')
+            })
+            .with_format("az_name_with_leading_trailing_spaces", |s: &str| {
+                printable(s) && !s.trim().is_empty() && !s.contains(':')
+            })
+            .with_format("uuid", ferrostack_model::id::is_uuid_like)
+            .with_format("base64", is_base64)
+            .with_keyword("minimum", limit(|v, l| v >= l, "is less than the minimum of"))
+            .with_keyword("maximum", limit(|v, l| v <= l, "is greater than the maximum of"))
+            .with_keyword("exclusiveMinimum", limit(|v, l| v > l, "is less than or equal to the minimum of"))
+            .build(value)
+            .map(Self)
+            .map_err(|e| Error::internal(format!("schema: {e}")))
+    }
+
     /// 400 naming the field that does not fit, in the words of Nova and Keystone.
     pub fn check(&self, value: &Value) -> Result<()> {
         let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
         let path = error.instance_path().to_string();
-        let field = path.rsplit('/').next().unwrap_or("").to_owned();
+        let field = unescape(path.rsplit('/').next().unwrap_or(""));
         let detail = message(&error);
         Err(Error::bad_request(if path.is_empty() {
             detail
         } else {
-            format!(
-                "Invalid input for field/attribute {field}. Value: {}. {detail}",
-                python(error.instance())
-            )
+            format!("Invalid input for field/attribute {field}. Value: {}. {detail}", shown(error.instance()))
+        }))
+    }
+
+    /// The same for a query: an object with a list of values for each name.
+    pub fn check_query(&self, value: &Value) -> Result<()> {
+        let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
+        let path = error.instance_path().to_string();
+        let name = unescape(path.split('/').nth(1).unwrap_or(""));
+        let detail = message(&error);
+        Err(Error::bad_request(if path.is_empty() {
+            detail
+        } else {
+            format!("Invalid input for query parameters {name}. Value: {}. {detail}", shown(error.instance()))
         }))
     }
 
@@ -45,7 +78,68 @@ impl Schema {
     }
 }
 
-fn message(error: &jsonschema::ValidationError<'_>) -> String {
+fn limit(
+    fits: fn(f64, f64) -> bool,
+    text: &'static str,
+) -> impl for<'a> Fn(
+    &'a Map<String, Value>,
+    &'a Value,
+    Location,
+) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>> {
+    move |_, value, _| {
+        Ok(Box::new(Limit { limit: value.as_f64().unwrap_or(0.0), shown: python(value), fits, text }))
+    }
+}
+
+/// A numeric limit that reads digit strings too, as Nova's validator does.
+struct Limit {
+    limit: f64,
+    shown: String,
+    fits: fn(f64, f64) -> bool,
+    text: &'static str,
+}
+
+impl<'i> Keyword<'i> for Limit {
+    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        if self.is_valid(instance) {
+            return Ok(());
+        }
+        Err(ValidationError::custom(format!("{} {} {}", python(instance), self.text, self.shown)))
+    }
+    fn is_valid(&self, instance: &'i Value) -> bool {
+        let number = match instance {
+            Value::Number(n) => n.as_f64(),
+            // What is no number is the pattern's to refuse.
+            Value::String(s) => s.parse().ok(),
+            _ => None,
+        };
+        number.is_none_or(|n| (self.fits)(n, self.limit))
+    }
+}
+
+fn is_base64(text: &str) -> bool {
+    let bytes: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let data = bytes.iter().rposition(|b| *b != b'=').map_or(0, |i| i + 1);
+    bytes.len() % 4 == 0
+        && bytes.len() - data <= 2
+        && bytes[..data].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+}
+
+/// No control characters, separators other than the blank kinds, or unassigned private use.
+fn printable(text: &str) -> bool {
+    !text.chars().any(|c| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{f0000}'..='\u{10ffff}')
+    })
+}
+
+/// A segment of a JSON pointer in clear.
+fn unescape(segment: &str) -> String {
+    segment.replace("~1", "/").replace("~0", "~")
+}
+
+fn message(error: &ValidationError<'_>) -> String {
     let value = python(error.instance());
     match error.kind() {
         ValidationErrorKind::Required { property } => format!("{} is a required property", python(property)),
@@ -59,10 +153,19 @@ fn message(error: &jsonschema::ValidationError<'_>) -> String {
         ValidationErrorKind::MaxLength { .. } => format!("{value} is too long"),
         ValidationErrorKind::MinItems { .. } => format!("{value} is too short"),
         ValidationErrorKind::MaxItems { .. } => format!("{value} is too long"),
+        ValidationErrorKind::MinProperties { .. } => format!("{value} does not have enough properties"),
+        ValidationErrorKind::MaxProperties { .. } => format!("{value} has too many properties"),
         ValidationErrorKind::Minimum { limit } => format!("{value} is less than the minimum of {limit}"),
         ValidationErrorKind::Maximum { limit } => format!("{value} is greater than the maximum of {limit}"),
-        ValidationErrorKind::Enum { options } => format!("{value} is not one of {}", python(options)),
-        ValidationErrorKind::Format { format } => format!("{value} is not a '{format}'"),
+        ValidationErrorKind::Enum { options } => {
+            let mut all = String::new();
+            write(options, &mut all);
+            format!("{value} is not one of {all}")
+        }
+        ValidationErrorKind::Format { format } => match name_rule(format) {
+            Some(rule) => format!("An invalid 'name' value was provided. The name must be: {rule}."),
+            None => format!("{value} is not a '{format}'"),
+        },
         ValidationErrorKind::UniqueItems => format!("{value} has non-unique elements"),
         ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
             format!("{value} is not valid under any of the given schemas")
@@ -81,47 +184,96 @@ fn message(error: &jsonschema::ValidationError<'_>) -> String {
     }
 }
 
-/// The value as Python prints it, cut to a sane length.
-fn python(value: &Value) -> String {
-    fn write(value: &Value, out: &mut String) {
-        match value {
-            Value::Null => out.push_str("None"),
-            Value::Bool(true) => out.push_str("True"),
-            Value::Bool(false) => out.push_str("False"),
-            Value::Number(n) => out.push_str(&n.to_string()),
-            Value::String(s) => {
-                out.push('\'');
-                out.push_str(s);
-                out.push('\'');
-            }
-            Value::Array(items) => {
-                out.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push_str(", ");
-                    }
-                    write(item, out);
-                }
-                out.push(']');
-            }
-            Value::Object(map) => {
-                out.push('{');
-                for (i, (k, v)) in map.iter().enumerate() {
-                    if i > 0 {
-                        out.push_str(", ");
-                    }
-                    out.push('\'');
-                    out.push_str(k);
-                    out.push_str("': ");
-                    write(v, out);
-                }
-                out.push('}');
-            }
+/// Nova's words for its name formats.
+fn name_rule(format: &str) -> Option<&'static str> {
+    match format {
+        "name" => Some("printable characters. Can not start or end with whitespace"),
+        "name_with_leading_trailing_spaces" => {
+            Some("printable characters with at least one non space character")
         }
+        "az_name" => Some("printable characters except :. Can not start or end with whitespace"),
+        "az_name_with_leading_trailing_spaces" => {
+            Some("printable characters except :, with at least one non space character")
+        }
+        _ => None,
     }
+}
+
+/// Longest value that is repeated in a message, characters.
+const SHOWN: usize = 1024;
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// The value as Python's `str` prints it, cut to a sane length.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(s) => cut(s.clone()),
+        other => python(other),
+    }
+}
+
+/// The value as Python's `repr` prints it, cut to a sane length.
+fn python(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
-    if out.chars().count() > 256 { out.chars().take(256).collect::<String>() + "…" } else { out }
+    cut(out)
+}
+
+fn quote(text: &str, out: &mut String) {
+    let mark = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(mark);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' => out.push_str("\\\\"),
+            c if c == mark => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push(mark);
+}
+
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("None"),
+        Value::Bool(true) => out.push_str("True"),
+        Value::Bool(false) => out.push_str("False"),
+        Value::Number(n) => out.push_str(&n.to_string()),
+        Value::String(s) => quote(s, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (i, (k, v)) in map.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                quote(k, out);
+                out.push_str(": ");
+                write(v, out);
+            }
+            out.push('}');
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,5 +298,37 @@ mod tests {
         );
         assert!(says(json!({"server": {"name": "a", "x": 1}})).ends_with("('x' was unexpected)"));
         assert!(schema.check(&json!({"server": {"name": "abc"}})).is_ok());
+        assert_eq!(
+            says(json!({"server": {"name": "it's"}})),
+            "Invalid input for field/attribute name. Value: it's. \"it's\" is too long"
+        );
+    }
+
+    #[test]
+    fn novas_limits_count_for_digit_strings() {
+        let schema = Schema::nova(&json!({"type": "object", "properties": {"ram": {
+            "type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1, "maximum": 2147483647},
+            "name": {"type": "string", "format": "name"}}}))
+        .unwrap();
+        let says = |v| schema.check(&v).unwrap_err().public;
+        assert_eq!(
+            says(json!({"ram": "0"})),
+            "Invalid input for field/attribute ram. Value: 0. '0' is less than the minimum of 1"
+        );
+        assert!(says(json!({"ram": 0})).ends_with("Value: 0. 0 is less than the minimum of 1"));
+        assert!(says(json!({"ram": "2147483648"})).contains("greater than the maximum"));
+        assert!(schema.check(&json!({"ram": "1"})).is_ok());
+        assert_eq!(
+            says(json!({"name": " a"})),
+            "Invalid input for field/attribute name. Value:  a. An invalid 'name' value was provided. \
+             The name must be: printable characters. Can not start or end with whitespace."
+        );
+        let query = Schema::nova(&json!({"type": "object", "properties": {"limit": {"type": "array",
+            "items": {"type": ["integer", "string"], "pattern": "^[0-9]*$"}}}}))
+        .unwrap();
+        assert_eq!(
+            query.check_query(&json!({"limit": ["1", "abc"]})).unwrap_err().public,
+            "Invalid input for query parameters limit. Value: abc. 'abc' does not match '^[0-9]*$'"
+        );
     }
 }

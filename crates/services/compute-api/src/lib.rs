@@ -1,7 +1,11 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
 pub mod app;
+pub mod extra_specs;
+pub mod input;
+pub mod keys;
 pub mod policy;
+mod projects;
 pub mod routes;
 pub mod store;
 pub mod view;

@@ -1,6 +1,64 @@
-//! Rules of flavors, keypairs, quotas, services and hypervisors.
+//! Rules of everything but servers, with the base rules that all others are made of.
 
 use ferrostack_policy::Rule;
 
-/// The rules.
-pub const RULES: &[Rule] = &[];
+/// The default rules, from Nova 34.
+pub const RULES: &[Rule] = &[
+    Rule { name: "context_is_admin", check: "role:admin" },
+    Rule { name: "project_manager_api", check: "role:manager and project_id:%(project_id)s" },
+    Rule { name: "project_member_api", check: "role:member and project_id:%(project_id)s" },
+    Rule { name: "project_reader_api", check: "role:reader and project_id:%(project_id)s" },
+    Rule { name: "service_api", check: "role:service" },
+    Rule { name: "project_manager_or_admin", check: "rule:project_manager_api or rule:context_is_admin" },
+    Rule { name: "project_member_or_admin", check: "rule:project_member_api or rule:context_is_admin" },
+    Rule { name: "project_reader_or_admin", check: "rule:project_reader_api or rule:context_is_admin" },
+    Rule { name: "service_or_admin", check: "rule:service_api or rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-availability-zone:list", check: "@" },
+    Rule { name: "os_compute_api:os-availability-zone:detail", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:extensions", check: "@" },
+    Rule { name: "os_compute_api:os-flavor-access:add_tenant_access", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-access:remove_tenant_access", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-access", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-extra-specs:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-flavor-extra-specs:create", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-extra-specs:update", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-extra-specs:delete", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-extra-specs:index", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-flavor-manage:create", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-manage:update", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-flavor-manage:delete", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:list", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:list-detail", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:statistics", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:show", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:uptime", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:search", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-hypervisors:servers", check: "rule:context_is_admin" },
+    Rule {
+        name: "os_compute_api:os-keypairs:index",
+        check: "(rule:context_is_admin) or user_id:%(user_id)s",
+    },
+    Rule {
+        name: "os_compute_api:os-keypairs:create",
+        check: "(rule:context_is_admin) or user_id:%(user_id)s",
+    },
+    Rule {
+        name: "os_compute_api:os-keypairs:delete",
+        check: "(rule:context_is_admin) or user_id:%(user_id)s",
+    },
+    Rule { name: "os_compute_api:os-keypairs:show", check: "(rule:context_is_admin) or user_id:%(user_id)s" },
+    Rule { name: "os_compute_api:limits", check: "@" },
+    Rule { name: "os_compute_api:limits:other_project", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-quota-class-sets:show", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-quota-class-sets:update", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-quota-sets:update", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-quota-sets:defaults", check: "@" },
+    Rule { name: "os_compute_api:os-quota-sets:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-quota-sets:delete", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-quota-sets:detail", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-services:list", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-services:update", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-services:delete", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-simple-tenant-usage:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-simple-tenant-usage:list", check: "rule:context_is_admin" },
+];

@@ -1,3 +1,7 @@
 //! All SQL, one module a noun.
 
+pub mod flavors;
 pub mod hosts;
+pub mod keypairs;
+mod numbers;
+pub mod quota;
