@@ -81,8 +81,12 @@ fn dhcp_host(nic: &NicSpec, subnets: &[Subnet]) -> Option<DhcpHost> {
     })
 }
 
-/// The XML of a network called `name` with its first DHCP entry.
-fn network_xml(
+/// The XML of a network called `name` with its first DHCP entry; `resolvers` are handed to guests of subnets that name
+/// none.
+///
+/// # Errors
+/// `BadRequest` naming the subnet whose CIDR or gateway is not valid.
+pub fn network_xml(
     spec: &NetworkSpec,
     name: &str,
     host: Option<&DhcpHost>,

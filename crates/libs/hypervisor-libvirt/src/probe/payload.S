@@ -1,4 +1,5 @@
-# A multiboot program that enters 64-bit long mode and says so on the first serial port.
+# A multiboot program that enters 64-bit long mode, computes with SSE, takes timer interrupts and says so on COM1.
+#   as --64 -o payload.o payload.S && objcopy -O binary -j .text payload.o payload.bin
         .set    COM1, 0x3f8
         .set    EXIT, 0xf4
         .set    BASE, 0x100000

@@ -2,7 +2,7 @@
 
 use crate::support::{eventually, lab, mac, network, nic};
 use ferrostack_hypervisor::{BaseImage, Guest, Hypervisor, PowerEvent};
-use ferrostack_hypervisor_libvirt::{LibvirtHypervisor, LibvirtOptions, VirtType};
+use ferrostack_hypervisor_libvirt::{LibvirtHypervisor, LibvirtOptions, VirtType, probe};
 use ferrostack_model::ErrorKind;
 use ferrostack_model::guest::WantedPower;
 use ferrostack_model::server::PowerState;
@@ -276,4 +276,33 @@ async fn others_domains_are_left_alone() {
     assert!(connect.lookup_domain_by_uuid_string(&id).is_ok());
     domain.undefine().unwrap();
     assert!(!mac(&id).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_chosen_by_itself_boots() {
+    let Some(lab) = lab().await else { return };
+    let mut options = lab.options.clone();
+    options.virt_type = VirtType::Auto;
+    // The tiny guest needs the power management of this machine type.
+    options.machine_type = Some("pc".into());
+    let start = Instant::now();
+    let driver = LibvirtHypervisor::connect(options.clone()).await.unwrap();
+    eprintln!("KVM: {} after {:?}", driver.uses_kvm(), start.elapsed());
+    let start = Instant::now();
+    let again = LibvirtHypervisor::connect(options).await.unwrap();
+    assert_eq!(again.uses_kvm(), driver.uses_kvm());
+    assert!(start.elapsed() < Duration::from_secs(2), "the proof is kept");
+    let guest = lab.guest(b'B');
+    driver.ensure(&guest).await.unwrap();
+    lab.console_with(&guest.spec.server_id, "tiny guest up").await;
+    driver.destroy(&guest.spec.server_id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_proven_through_libvirt_too() {
+    let Some(lab) = lab().await else { return };
+    let sink = ferrostack_hypervisor_libvirt::events::EventSink::new();
+    let connection = ferrostack_hypervisor_libvirt::connection::Connection::new(&lab.options.uri, 1, sink);
+    let proof = probe::by_libvirt(&lab.options.state_dir, &connection, "qemu").await;
+    assert_eq!(proof, probe::Proof::Works);
 }

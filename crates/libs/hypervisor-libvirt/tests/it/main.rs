@@ -7,5 +7,6 @@
 
 mod definitions;
 mod life;
+mod linux;
 mod networks;
 mod support;

@@ -21,6 +21,11 @@ pub struct Lab {
 
 /// `None` where no libvirtd is given.
 pub async fn lab() -> Option<Lab> {
+    lab_with(|_| {}).await
+}
+
+/// A lab with other options.
+pub async fn lab_with(change: impl FnOnce(&mut LibvirtOptions)) -> Option<Lab> {
     let Ok(uri) = std::env::var("FERROSTACK_TEST_LIBVIRT") else {
         eprintln!("FERROSTACK_TEST_LIBVIRT is not set: nothing is tested");
         return None;
@@ -32,7 +37,8 @@ pub async fn lab() -> Option<Lab> {
     std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let mut options = LibvirtOptions::new(uri, temp.path().join("state"));
     options.virt_type = VirtType::Qemu;
-    options.console_log_bytes = 4096;
+    options.console_log_bytes = 1 << 16;
+    change(&mut options);
     let driver = LibvirtHypervisor::connect(options.clone()).await.map_err(|e| e.for_log()).unwrap();
     Some(Lab { driver, options, temp })
 }
@@ -52,7 +58,7 @@ impl Lab {
             disk.resize(1 << 20, 0);
             std::fs::write(&path, disk).unwrap();
         }
-        guest(&path)
+        spec_guest(&path)
     }
 
     /// Nothing of the guest is left.
@@ -122,7 +128,8 @@ pub fn nic(id: &str, network: &NetworkSpec, host: u8) -> NicSpec {
     }
 }
 
-fn guest(base: &Path) -> Guest {
+/// A guest on a base image, with a new id.
+pub fn spec_guest(base: &Path) -> Guest {
     let server_id = Uuid::new_v4().to_string();
     Guest {
         spec: GuestSpec {
