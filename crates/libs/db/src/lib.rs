@@ -7,5 +7,5 @@ mod open;
 mod outcome;
 
 pub use open::{Db, Dialect, Tx};
-pub use outcome::{Change, db_error, is_unique_violation};
+pub use outcome::{Change, db_error, is_foreign_key_violation, is_unique_violation};
 pub use sqlx;

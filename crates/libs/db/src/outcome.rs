@@ -40,3 +40,9 @@ pub fn is_unique_violation(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(d)
         if d.code().is_some_and(|c| matches!(c.as_ref(), "23505" | "2067" | "1555")))
 }
+
+/// Whether a statement failed because a foreign key points at a row that is not there, or from one that is.
+pub fn is_foreign_key_violation(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(d)
+        if d.code().is_some_and(|c| matches!(c.as_ref(), "23503" | "787" | "1811")))
+}

@@ -27,6 +27,16 @@ pub enum Check {
         /// Literal or `%(…)s`.
         right: String,
     },
+    /// Neutron's `field:networks:shared=True`: an attribute of the target is this value, or begins with it
+    /// (`field:port:device_owner=~^network:`).
+    Field {
+        /// Attribute of the target.
+        name: String,
+        /// The wanted value or beginning.
+        value: String,
+        /// Whether a beginning is enough.
+        prefix: bool,
+    },
 }
 
 /// A check string that cannot be read, with what is wrong.
@@ -81,6 +91,9 @@ impl Check {
             Self::Not(check) => depth < MAX_DEPTH && !inner(check),
             Self::Role(name) => claims.roles.iter().any(|r| r.eq_ignore_ascii_case(name)),
             Self::Rule(name) => rules.get(name).is_some_and(inner),
+            Self::Field { name, value, prefix } => target.iter().any(|(k, have)| {
+                k == name && if *prefix { have.starts_with(value.as_str()) } else { have == value }
+            }),
             Self::Match { left, right } => {
                 let wanted = match right.strip_prefix("%(").and_then(|r| r.strip_suffix(")s")) {
                     Some(name) => match target.iter().find(|(k, _)| *k == name) {
@@ -201,11 +214,27 @@ impl Parser<'_> {
                 Ok(match left {
                     "role" => Check::Role(right.into()),
                     "rule" => Check::Rule(right.into()),
+                    "field" => field(right)?,
                     _ => Check::Match { left: left.into(), right: right.into() },
                 })
             }
         }
     }
+}
+
+/// `resource:attribute=value`; a `~` before the value makes it a pattern, of which beginnings are understood.
+fn field(text: &str) -> Result<Check, ParseError> {
+    let wrong = || ParseError(format!("'field:{text}' is not a field check"));
+    let (_, rest) = text.split_once(':').ok_or_else(wrong)?;
+    let (name, value) = rest.split_once('=').ok_or_else(wrong)?;
+    let Some(pattern) = value.strip_prefix('~') else {
+        return Ok(Check::Field { name: name.into(), value: value.into(), prefix: false });
+    };
+    let literal = pattern.strip_prefix('^').unwrap_or(pattern);
+    if literal.contains(|c: char| "\\.[]{}()*+?|^$".contains(c)) {
+        return Err(ParseError(format!("'field:{text}': only patterns like ~^beginning are understood")));
+    }
+    Ok(Check::Field { name: name.into(), value: literal.into(), prefix: true })
 }
 
 fn one_or(mut checks: Vec<Check>, many: fn(Vec<Check>) -> Check) -> Check {
@@ -263,6 +292,19 @@ mod tests {
     }
 
     #[test]
+    fn understands_neutrons_field_checks() {
+        let shared = "field:networks:shared=True";
+        assert!(allows(shared, &[], &[("shared", "True")]) && !allows(shared, &[], &[("shared", "False")]));
+        assert!(!allows(shared, &[], &[]));
+        let external = "field:networks:router:external=True";
+        assert!(allows(external, &[], &[("router:external", "True")]));
+        let device = "not field:port:device_owner=~^network:";
+        assert!(!allows(device, &[], &[("device_owner", "network:dhcp")]));
+        assert!(allows(device, &[], &[("device_owner", "compute:nova")]));
+        assert!(allows("role:member and rule:x or field:a:b=c", &[], &[("b", "c")]));
+    }
+
+    #[test]
     fn a_loop_of_rules_refuses() {
         let rules = HashMap::from([
             ("a".to_owned(), Check::parse("rule:b").unwrap()),
@@ -275,7 +317,9 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_read() {
-        for bad in ["role", "(role:a", "role:a)", "and", "role:a or", "role:a role:b"] {
+        for bad in
+            ["role", "(role:a", "role:a)", "and", "role:a or", "role:a role:b", "field:a", "field:a:b=~[x]"]
+        {
             assert!(Check::parse(bad).is_err(), "{bad}");
         }
     }

@@ -346,6 +346,8 @@ pub struct Network {
     pub private_cidr: String,
     /// Name servers of its subnet.
     pub dns_nameservers: Vec<std::net::IpAddr>,
+    /// Default quotas.
+    pub quota: NetworkQuota,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
 }
@@ -357,7 +359,26 @@ impl Default for Network {
             workers: 2,
             private_cidr: "192.168.233.0/24".into(),
             dns_nameservers: Vec::new(),
+            quota: NetworkQuota::default(),
             policy_file: None,
         }
+    }
+}
+
+/// `[network.quota]`: default quotas of a project; -1 is unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkQuota {
+    /// Networks.
+    pub network: i64,
+    /// Subnets.
+    pub subnet: i64,
+    /// Ports.
+    pub port: i64,
+}
+
+impl Default for NetworkQuota {
+    fn default() -> Self {
+        Self { network: 100, subnet: 100, port: 500 }
     }
 }
