@@ -1,6 +1,6 @@
 //! A job as a step sees it.
 
-use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -67,6 +67,8 @@ pub struct Job {
     pub request_id: Option<String>,
     /// Why it is being undone: what was logged.
     pub error: Option<String>,
+    /// The same as an error, with its public text.
+    pub failure: Option<Error>,
     /// The latest answer from outside, if it came since the step last looked.
     pub inbox: Option<Value>,
     pub(crate) inbox_seq: i64,
@@ -83,6 +85,21 @@ impl Job {
     /// The inbox as its type; `None` if empty or of another kind.
     pub fn answer<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_value(self.inbox.clone()?).ok()
+    }
+    /// What the `error` column holds: kind, public and internal text.
+    pub(crate) fn encode_failure(&self) -> Result<Option<String>> {
+        self.failure
+            .as_ref()
+            .map(|e| Self::encode(&(e.kind.http(), &e.public, e.internal.as_deref())))
+            .transpose()
+    }
+    pub(crate) fn decode_failure(text: &str) -> Error {
+        match serde_json::from_str::<(u16, String, Option<String>)>(text) {
+            Ok((code, public, internal)) => {
+                Error { kind: ErrorKind::from_http(code), public, internal, name: None }
+            }
+            Err(_) => Error::internal(text),
+        }
     }
     pub(crate) fn encode<T: Serialize>(value: &T) -> Result<String> {
         serde_json::to_string(value).map_err(|e| Error::internal(format!("job data: {e}")))

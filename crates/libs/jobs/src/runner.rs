@@ -139,15 +139,16 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
             let end = match self.step_with_lease(&mut job).await {
                 Ok(None) => {
                     if stop.is_cancelled() {
-                        self.release(&job).await;
+                        self.release(&job, Timestamp::now()).await;
                         return;
                     }
                     continue;
                 }
                 Ok(Some(end)) => end,
                 Err(error) => {
-                    // The result could not be written: the lease runs out and the step runs again.
+                    // The result could not be written (a deadlock, a database that is away): the step runs again.
                     tracing::warn!(job = job.id, step = job.step, error = error.for_log(), "job not written");
+                    self.release(&job, Timestamp::now().plus_millis(self.options.lease_ms / 10)).await;
                     return;
                 }
             };
@@ -158,14 +159,13 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
         }
     }
 
-    async fn release(&self, job: &Job) {
+    async fn release(&self, job: &Job, run_after: Timestamp) {
         let leave = Leave {
             state: job.state,
             step: &job.step,
             data: &job.data,
             attempt: job.attempt,
-            run_after: Timestamp::now(),
-            error: job.error.as_deref(),
+            run_after,
             keep_until: None,
             consumed: false,
         };
@@ -226,6 +226,10 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
             return Ok(Some(End::Crashed));
         }
         let outcome = match result {
+            // There is nothing behind an undo: it is tried again.
+            Ok(Outcome { verdict: Verdict::Fail(error), .. }) if undoing => {
+                return self.retry_later(job, &error).await;
+            }
             Ok(outcome) => outcome,
             Err(error) if undoing || (error.kind.retryable() && job.attempt + 1 < kind.max_attempts()) => {
                 return self.retry_later(job, &error).await;
@@ -256,7 +260,6 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
             data: &job.data,
             attempt: job.attempt + 1,
             run_after: Timestamp::now().plus_millis(pause),
-            error: job.error.as_deref(),
             keep_until: None,
             consumed: false,
         };
@@ -281,7 +284,6 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
         };
         let (mut state, mut step, mut run_after) = (job.state, index, now);
         let (mut goes_on, mut consumed) = (true, true);
-        let mut error = job.error.clone();
         match verdict {
             Verdict::Wait(until) => {
                 run_after = until;
@@ -303,8 +305,8 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
                     error = why.for_log(),
                     "job failed, undoing"
                 );
-                error = Some(why.for_log());
-                job.error = error.clone();
+                job.error = Some(why.for_log());
+                job.failure = Some(why);
                 state = State::Undoing;
                 consumed = true;
             }
@@ -329,7 +331,6 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
             data: &job.data,
             attempt,
             run_after,
-            error: error.as_deref(),
             keep_until: goes_on.then(|| now.plus_millis(self.options.lease_ms)),
             consumed,
         };
@@ -343,8 +344,7 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
                 tracing::info!(job = job.id, step = job.step, error = error.for_log(), "message not sent");
             }
         }
-        (job.state, job.step, job.attempt, job.error) =
-            (state, steps[step].name().to_owned(), attempt, error);
+        (job.state, job.step, job.attempt) = (state, steps[step].name().to_owned(), attempt);
         if !goes_on {
             return Ok(Some(End::Left));
         }

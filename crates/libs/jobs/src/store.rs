@@ -88,6 +88,32 @@ pub async fn wake(db: &Db, job_id: &str, answer: &Value) -> Result<bool> {
     .map_err(db_error)
 }
 
+/// [`wake`] for a word that is not final: it is dropped if another answer waits to be read.
+pub async fn wake_if_silent(db: &Db, job_id: &str, answer: &Value) -> Result<bool> {
+    let now = Timestamp::now().0;
+    sqlx::query(
+        "UPDATE jobs SET inbox = $2, inbox_seq = inbox_seq + 1, run_after = $3, updated_at = $3
+         WHERE id = $1 AND state IN ('active', 'undoing') AND inbox IS NULL",
+    )
+    .bind(job_id)
+    .bind(Job::encode(answer)?)
+    .bind(now)
+    .execute(db.writer())
+    .await
+    .map(|done| done.rows_affected() > 0)
+    .map_err(db_error)
+}
+
+/// Forgets jobs that ended before `before`; how many.
+pub async fn prune(db: &Db, before: Timestamp) -> Result<u64> {
+    sqlx::query("DELETE FROM jobs WHERE state IN ('done', 'failed', 'superseded') AND updated_at < $1")
+        .bind(before.0)
+        .execute(db.writer())
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(db_error)
+}
+
 /// The target's active job.
 pub async fn find_active(db: &Db, target: &str) -> Result<Option<Job>> {
     sqlx::query(concat!(
@@ -181,7 +207,6 @@ pub(crate) struct Leave<'a> {
     pub attempt: i64,
     /// When it is due next; the inbox may make it due sooner.
     pub run_after: Timestamp,
-    pub error: Option<&'a str>,
     /// Whether the claim is kept for the next step.
     pub keep_until: Option<Timestamp>,
     /// Whether the answer the step saw is used up.
@@ -204,7 +229,7 @@ pub(crate) async fn leave(tx: &mut Tx, job: &Job, leave: Leave<'_>) -> Result<bo
     .bind(Job::encode(leave.data)?)
     .bind(leave.attempt)
     .bind(leave.run_after.0)
-    .bind(leave.error)
+    .bind(job.encode_failure()?)
     .bind(job.inbox_seq)
     .bind(i64::from(leave.consumed))
     .bind(leave.keep_until.map_or(0, |t| t.0))
@@ -237,6 +262,8 @@ fn inbox(row: &AnyRow) -> Result<Option<Value>> {
 fn read(row: &AnyRow) -> Result<Job> {
     let text = |name: &str| row.try_get::<String, _>(name).map_err(db_error);
     let number = |name: &str| row.try_get::<i64, _>(name).map_err(db_error);
+    let failure =
+        row.try_get::<Option<String>, _>("error").map_err(db_error)?.map(|text| Job::decode_failure(&text));
     Ok(Job {
         id: text("id")?,
         kind: text("kind")?,
@@ -248,7 +275,8 @@ fn read(row: &AnyRow) -> Result<Job> {
         run_after: Timestamp(number("run_after")?),
         generation: number("generation")?,
         request_id: row.try_get("request_id").map_err(db_error)?,
-        error: row.try_get("error").map_err(db_error)?,
+        error: failure.as_ref().map(Error::for_log),
+        failure,
         inbox: inbox(row)?,
         inbox_seq: number("inbox_seq")?,
         created_at: Timestamp(number("created_at")?),

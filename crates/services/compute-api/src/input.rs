@@ -18,6 +18,7 @@ const FILES: &[&str] = &[
     include_str!("../schemas/keypairs.json"),
     include_str!("../schemas/limits.json"),
     include_str!("../schemas/quota_sets.json"),
+    include_str!("../schemas/servers.json"),
     include_str!("../schemas/services.json"),
     include_str!("../schemas/tenant_usage.json"),
 ];

@@ -1,11 +1,16 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
 pub mod app;
+pub mod consumer;
 pub mod extra_specs;
+pub mod image;
 pub mod input;
+pub mod jobs;
 pub mod keys;
+pub mod network;
 pub mod policy;
 mod projects;
+pub mod reconcile;
 pub mod routes;
 pub mod store;
 pub mod view;
@@ -15,6 +20,7 @@ use async_trait::async_trait;
 use ferrostack_bus::Bus;
 use ferrostack_db::Db;
 use ferrostack_http::{HealthCheck, Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
+use ferrostack_jobs::{Runner, RunnerOptions};
 use ferrostack_model::Result;
 use ferrostack_policy::Enforcer;
 use ferrostack_settings::Settings;
@@ -37,6 +43,7 @@ pub async fn start(
         policy.load(file)?;
     }
     let app = App::new(settings, db, bus, stop)?;
+    start_work(&app).await?;
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {
         name: "compute",
@@ -51,6 +58,20 @@ pub async fn start(
         workers: settings.compute.workers,
     };
     ferrostack_http::serve(spec, settings.compute.listen)
+}
+
+/// Starts everything but HTTP: jobs, consumers, reconcilers. They end with `app.stop`.
+pub async fn start_work(app: &Arc<App>) -> Result<()> {
+    let options = RunnerOptions { parallel: app.settings.compute.parallel_jobs, ..RunnerOptions::default() };
+    let runner = Runner::new(app.clone(), app.db.clone(), app.bus.clone(), jobs::kinds(), options);
+    app.set_runner(&runner);
+    consumer::start(app).await?;
+    tokio::spawn(runner.start(app.stop.clone()));
+    tokio::spawn(reconcile::feed::run(app.clone()));
+    tokio::spawn(reconcile::guests::run(app.clone()));
+    tokio::spawn(reconcile::ports::run(app.clone()));
+    tokio::spawn(reconcile::history::run(app.clone()));
+    Ok(())
 }
 
 #[async_trait]

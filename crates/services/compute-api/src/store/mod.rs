@@ -1,7 +1,13 @@
 //! All SQL, one module a noun.
 
+pub mod claims;
 pub mod flavors;
+pub mod guests;
 pub mod hosts;
+pub mod instance_actions;
 pub mod keypairs;
 mod numbers;
 pub mod quota;
+pub mod servers;
+
+pub use ferrostack_db::Tx;

@@ -1,0 +1,23 @@
+//! Durable jobs, one module a verb.
+
+pub mod build;
+pub mod delete;
+pub mod fault;
+pub mod guest;
+pub mod order;
+pub mod ports;
+pub mod power;
+
+use crate::app::App;
+use ferrostack_jobs::JobKind;
+
+/// Every kind of job of this service.
+pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
+    vec![
+        Box::new(build::Build::new()),
+        Box::new(delete::Delete::new()),
+        Box::new(power::Power::start()),
+        Box::new(power::Power::stop()),
+        Box::new(power::Power::reboot()),
+    ]
+}

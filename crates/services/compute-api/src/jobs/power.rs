@@ -1,0 +1,191 @@
+//! Start, stop and reboot: one order to the agent, and the state it leads to.
+
+use crate::{
+    app::App,
+    jobs::{
+        fault,
+        order::{self, News, Pending},
+    },
+    store::{
+        Tx, guests,
+        instance_actions::{self as actions, End},
+        servers::{self, Fault, change},
+    },
+};
+use async_trait::async_trait;
+use ferrostack_bus::Address;
+use ferrostack_jobs::{Job, JobKind, Outcome, Step};
+use ferrostack_model::{
+    Error, ErrorKind, Result, Timestamp,
+    message::Order,
+    server::{PowerState, VmState},
+};
+use serde::{Deserialize, Serialize};
+
+/// The only step.
+pub const FIRST: &str = "order";
+
+/// What is asked of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// `os-start`
+    Start,
+    /// `os-stop`
+    Stop,
+    /// `reboot` SOFT
+    RebootSoft,
+    /// `reboot` HARD
+    RebootHard,
+}
+
+impl Verb {
+    /// Kind of the job.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::RebootSoft | Self::RebootHard => "reboot",
+        }
+    }
+    /// Name of its event in instance actions.
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::Start => "compute_start_instance",
+            Self::Stop => "compute_stop_instance",
+            Self::RebootSoft | Self::RebootHard => "compute_reboot_instance",
+        }
+    }
+    fn order(self, timeout_seconds: u32) -> Order {
+        match self {
+            Self::Start => Order::Start,
+            Self::Stop => Order::Stop { timeout_seconds },
+            Self::RebootSoft => Order::RebootSoft { timeout_seconds },
+            Self::RebootHard => Order::RebootHard,
+        }
+    }
+}
+
+/// What the job knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// What is asked.
+    pub verb: Verb,
+    /// The order to the agent.
+    #[serde(default)]
+    pub order: Pending,
+    /// Why it fails.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+}
+
+impl Data {
+    /// A job for `verb`.
+    pub fn of(verb: Verb) -> Self {
+        Self { verb, order: Pending::default(), fault: None }
+    }
+}
+
+/// The job.
+pub struct Power {
+    kind: &'static str,
+    steps: Vec<Box<dyn Step<App>>>,
+}
+
+impl Power {
+    fn of(verb: Verb) -> Self {
+        Self { kind: verb.kind(), steps: vec![Box::new(Give)] }
+    }
+    /// `os-start`
+    pub fn start() -> Self {
+        Self::of(Verb::Start)
+    }
+    /// `os-stop`
+    pub fn stop() -> Self {
+        Self::of(Verb::Stop)
+    }
+    /// `reboot`, soft and hard
+    pub fn reboot() -> Self {
+        Self::of(Verb::RebootHard)
+    }
+}
+
+#[async_trait]
+impl JobKind<App> for Power {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+    fn steps(&self) -> &[Box<dyn Step<App>>] {
+        &self.steps
+    }
+    /// The server is left in the state it was in: what its guest really does the next report tells.
+    async fn failed(&self, _app: &App, job: &Job, tx: &mut Tx) -> Result<()> {
+        let data: Data = job.data()?;
+        let fault = data.fault.unwrap_or_else(|| fault::of_job(job));
+        change::task_failed(tx, &job.target, &fault, None).await?;
+        let request = job.request_id.as_deref().unwrap_or("");
+        let end = End { success: false, details: Some(&fault.message), traceback: Some(&fault.private) };
+        actions::event_end(tx, &job.target, request, data.verb.event(), end, true).await
+    }
+}
+
+struct Give;
+
+impl Give {
+    async fn order(&self, app: &App, job: &Job, mut data: Data) -> Result<Outcome> {
+        let server = servers::get(&app.db, &job.target).await?;
+        let host = server.host.ok_or_else(|| Error::conflict("The instance has no host."))?;
+        let mut tx = app.db.begin_write().await?;
+        let generation = change::next_generation(&mut tx, &server.id)
+            .await?
+            .ok_or_else(|| servers::not_found(&server.id))?;
+        guests::ordered(&mut tx, &server.id, &host, generation).await?;
+        data.order = Pending::sent(app, &host, generation);
+        let timeout = app.settings.compute.shutdown_timeout_seconds;
+        let request_id = job.request_id.as_deref();
+        let message = order::message(&job.id, &server.id, generation, data.verb.order(timeout), request_id)?;
+        let outcome = data.order.wait(job, false)?.data(&data)?.in_tx(tx);
+        Ok(outcome.send(Address::Agent(host), message))
+    }
+
+    async fn done(&self, app: &App, job: &Job, data: Data, power: PowerState) -> Result<Outcome> {
+        let vm_state = if data.verb == Verb::Stop { VmState::Stopped } else { VmState::Active };
+        let mut tx = app.db.begin_write().await?;
+        change::settle(&mut tx, &job.target, vm_state, power, Timestamp::now()).await?;
+        let request = job.request_id.as_deref().unwrap_or("");
+        actions::event_end(&mut tx, &job.target, request, data.verb.event(), actions::SUCCESS, true).await?;
+        Outcome::next().data(&data).map(|o| o.in_tx(tx))
+    }
+}
+
+#[async_trait]
+impl Step<App> for Give {
+    fn name(&self) -> &'static str {
+        FIRST
+    }
+
+    async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
+        let mut data: Data = job.data()?;
+        if data.order.generation == 0 {
+            return self.order(app, job, data).await;
+        }
+        let fail = |mut data: Data, message: &str, private: String| {
+            data.fault = Some(fault::fault(message, "", &private));
+            Outcome::fail(Error::new(ErrorKind::Internal, message).with_internal(private)).data(&data)
+        };
+        match data.order.news(app, job).await? {
+            News::Done(power) => self.done(app, job, data, power).await,
+            News::Failed { message, details, .. } => {
+                let private = format!("{}: {message} {details}", data.order.host);
+                fail(data, &message, private)
+            }
+            News::Silent => {
+                let private = format!("host {} does not answer", data.order.host);
+                fail(data, "The host of the instance does not answer.", private)
+            }
+            News::Repeat => self.order(app, job, data).await,
+            News::Ask => data.order.wait(job, true)?.data(&data),
+            News::Wait => data.order.wait(job, false)?.data(&data),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What keeps the tables and the world the same without being asked: on messages and on timers, idempotent.
+
+pub mod feed;
+pub mod guests;
+pub mod history;
+pub mod ports;
