@@ -5,6 +5,7 @@
 
 mod files;
 mod host;
+mod metadata;
 mod orders;
 mod outbox;
 mod perform;
@@ -13,5 +14,6 @@ mod reports;
 pub mod routes;
 mod start;
 mod store;
+mod view;
 
 pub use start::{RunningAgent, start, start_with};

@@ -128,8 +128,8 @@ pub async fn start_with(
     let shared = Arc::new(Shared {
         settings: settings.agent.clone(),
         url: OnceLock::new(),
+        files: Files::open(settings, ledger.clone())?,
         ledger,
-        files: Files::new(state),
         bus,
         outbox,
         started: Timestamp::now(),
@@ -178,6 +178,9 @@ async fn begin(shared: &Arc<Shared>, hosts: &routes::console::Hosts) -> Result<(
             Ok::<(), Error>(())
         })
         .await?;
+    for address in shared.settings.metadata_listen.clone() {
+        shared.spawn(crate::metadata::serve(shared.clone(), address));
+    }
     let pruned = shared.clone();
     shared.spawn(async move {
         loop {

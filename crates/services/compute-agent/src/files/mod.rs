@@ -1,7 +1,17 @@
 //! The agent's files: verified images and config drives.
 
+pub mod config_drive;
+mod images;
+mod inspect;
+
+pub use images::blocking;
+
+use crate::store::Ledger;
+use ferrostack_client::ServiceClient;
 use ferrostack_hypervisor::Guest;
-use ferrostack_model::{Error, Result, guest::GuestSpec, id};
+use ferrostack_model::{Error, Result, guest::GuestSpec, id, image::ImageSource};
+use ferrostack_settings::Settings;
+use images::Images;
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -10,18 +20,50 @@ use std::{
 
 /// Files that guests start from.
 pub struct Files {
+    images: Images,
     config_drives: PathBuf,
 }
 
 impl Files {
-    /// The files below `state`.
-    pub fn new(state: &Path) -> Self {
-        Self { config_drives: state.join("config-drives") }
+    /// The files below the agent's state directory.
+    pub fn open(settings: &Settings, ledger: Ledger) -> Result<Self> {
+        let agent = &settings.agent;
+        let config_drives = agent.state_directory.join("config-drives");
+        directory(&config_drives, 0o711)?;
+        let client = ServiceClient::new(&settings.credentials)?;
+        let images = Images::open(
+            agent.state_directory.join("images"),
+            agent.image_cache_bytes,
+            client,
+            &agent.image_url,
+            ledger,
+        )?;
+        Ok(Self { images, config_drives })
     }
 
-    /// Everything on disk that `spec` needs.
-    pub async fn guest(&self, _spec: &GuestSpec, _request_id: Option<&str>) -> Result<Guest> {
-        Err(Error::new(ferrostack_model::ErrorKind::NotImplemented, "Images are not supported yet."))
+    /// Everything on disk that `spec` needs, fetched and made where it is missing.
+    pub async fn guest(&self, spec: &GuestSpec, request_id: Option<&str>) -> Result<Guest> {
+        let base = self.images.disk(&spec.image, request_id).await?;
+        let file = async |source: &Option<ImageSource>| match source {
+            Some(source) => self.images.file(source, request_id).await.map(Some),
+            None => Ok(None),
+        };
+        let kernel = file(&spec.kernel).await?;
+        let ramdisk = file(&spec.ramdisk).await?;
+        let config_drive = match spec.config_drive {
+            true => Some(self.make_config_drive(spec).await?),
+            false => None,
+        };
+        Ok(Guest { spec: spec.clone(), base: Some(base), kernel, ramdisk, config_drive })
+    }
+
+    async fn make_config_drive(&self, spec: &GuestSpec) -> Result<PathBuf> {
+        let path = self
+            .config_drive_path(&spec.server_id)
+            .ok_or_else(|| Error::bad_request("The server's id is not a UUID."))?;
+        let (to, spec) = (path.clone(), spec.clone());
+        blocking(move || config_drive::write(&spec, &to)).await?;
+        Ok(path)
     }
 
     /// Removes the config drive, if there is one.
