@@ -337,8 +337,9 @@ impl Hypervisor for FakeHypervisor {
         let power = {
             let mut guests = self.guests.lock();
             let known = guests.get(&spec.server_id);
-            if known.is_some_and(|g| g.generation > spec.generation) {
-                return Err(Error::conflict("The guest has a newer generation."));
+            // A newer spec is in force.
+            if let Some(newer) = known.filter(|g| g.generation > spec.generation) {
+                return Ok(newer.power);
             }
             if known.is_none() {
                 self.created.fetch_add(1, Ordering::SeqCst);

@@ -69,6 +69,8 @@ pub struct Agent {
     pub hypervisor: HypervisorKind,
     /// Any libvirt URI.
     pub libvirt_uri: String,
+    /// Network namespace (`/run/netns/NAME`) that libvirtd and so the guests' bridges are in, if not the agent's.
+    pub libvirt_netns: Option<PathBuf>,
     /// auto, kvm or qemu.
     pub virt_type: VirtType,
     /// Ledger, image cache and guests' disks.
@@ -101,6 +103,7 @@ impl Default for Agent {
             availability_zone: "nova".into(),
             hypervisor: HypervisorKind::Libvirt,
             libvirt_uri: "qemu:///system".into(),
+            libvirt_netns: None,
             virt_type: VirtType::Auto,
             state_directory: "/var/lib/ferrostack/agent".into(),
             image_cache_bytes: 100 << 30,

@@ -1,39 +1,27 @@
-//! Runs guests on its host.
+//! `ferrostack-compute-agent`: guests of one host (or many fake ones) as a process of its own.
 
-use anyhow::anyhow;
 use clap::Parser;
-use ferrostack_client::{LocalVerifier, ServiceClient};
-use ferrostack_settings::Settings;
+use ferrostack_client::{Process, startup};
 use std::path::PathBuf;
-use tokio_util::sync::CancellationToken;
 
 /// Runs guests on its host.
 #[derive(Parser)]
 #[command(version)]
-struct Args {
-    /// Settings file (TOML); the environment FERROSTACK__SECTION__KEY overrides it.
-    #[arg(long, short, env = "FERROSTACK_CONFIG")]
+struct Cli {
+    /// Settings file (TOML); FERROSTACK__SECTION__KEY variables win
+    #[arg(long, value_name = "FILE", env = "FERROSTACK_CONFIG")]
     config: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings::load(Args::parse().config.as_deref())?;
-    ferrostack_settings::init_telemetry(&settings.log)?;
-    let shown = |e: ferrostack_model::Error| anyhow!(e.for_log());
-    let stop = CancellationToken::new();
-    let bus = ferrostack_bus::connect(&settings.bus.url, "agent").await.map_err(shown)?;
-    let client = ServiceClient::new(&settings.credentials).map_err(shown)?;
-    let verifier = LocalVerifier::start(client, &settings.tokens, stop.clone());
-    let running =
-        ferrostack_compute_agent::start(&settings, bus, verifier, stop.clone()).await.map_err(shown)?;
-    tracing::info!(address = %running.address, "agent started");
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    stop.cancel();
+    let process = Process::begin("agent", Cli::parse().config).await?;
+    let verifier = process.verifier().await?;
+    let stop = process.stop.clone();
+    let running = ferrostack_compute_agent::start(&process.settings, process.bus.clone(), verifier, stop)
+        .await
+        .map_err(|e| startup("agent", e))?;
+    tracing::info!(address = %running.address, "listening");
     running.wait().await;
     Ok(())
 }

@@ -25,11 +25,14 @@ const PASSWORD: usize = 1020;
 /// Longest path, bytes.
 const PATH: usize = 1024;
 
+/// Makes the socket for an address, in whatever network namespace the guests are.
+pub type Listen = Arc<dyn Fn(SocketAddr) -> std::io::Result<TcpListener> + Send + Sync>;
+
 /// Listens on `address` as soon as it can be had, until the agent stops.
-pub async fn serve(shared: Arc<Shared>, address: SocketAddr) {
+pub async fn serve(shared: Arc<Shared>, address: SocketAddr, listen: Listen) {
     let mut said = false;
     while !shared.stop.is_cancelled() {
-        match TcpListener::bind(address).and_then(|listener| run(&shared, listener)) {
+        match listen(address).and_then(|listener| run(&shared, listener)) {
             Ok((handle, task)) => {
                 let handle = StopOnDrop(handle);
                 tracing::info!(%address, "metadata service listens");

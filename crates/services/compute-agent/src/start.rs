@@ -3,6 +3,7 @@
 use crate::{
     files::{Files, directory, file_error},
     host::{Host, Shared},
+    metadata::Listen,
     orders::OrderHandler,
     outbox::Outbox,
     policy, routes,
@@ -15,20 +16,23 @@ use ferrostack_hypervisor::{
     Hypervisor,
     fake::{FakeHypervisor, FakeOptions},
 };
+use ferrostack_hypervisor_libvirt::{LibvirtHypervisor, LibvirtOptions};
 use ferrostack_model::{Error, Result, Timestamp};
 use ferrostack_policy::Enforcer;
-use ferrostack_settings::{HypervisorKind, Settings};
+use ferrostack_settings::{Agent, HypervisorKind, Settings, VirtType};
 use futures_util::TryStreamExt;
 use std::{
     collections::HashMap,
     fs::File,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// Where guests expect the metadata service.
+const METADATA_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 /// Orders of one host taken in at once.
 const PREFETCH: u16 = 16;
 /// Queues declared at once.
@@ -92,8 +96,41 @@ pub async fn start(
             running.fakes = fakes.into_iter().collect();
             Ok(running)
         }
-        HypervisorKind::Libvirt => Err(Error::internal("agent.hypervisor = libvirt is not built yet")),
+        HypervisorKind::Libvirt => {
+            let driver = Arc::new(LibvirtHypervisor::connect(libvirt_options(agent)).await?);
+            let listener = driver.clone();
+            let listen: Listen = Arc::new(move |address| match address.ip() {
+                // The driver gives this address to the guests' bridges.
+                METADATA_ADDRESS => listener.metadata_listener(address.port()),
+                _ => TcpListener::bind(address),
+            });
+            let hosts = vec![(host_name(agent)?, driver as Arc<dyn Hypervisor>)];
+            launch(settings, hosts, listen, bus, verifier, stop).await
+        }
     }
+}
+
+fn libvirt_options(agent: &Agent) -> LibvirtOptions {
+    LibvirtOptions {
+        virt_type: match agent.virt_type {
+            VirtType::Auto => ferrostack_hypervisor_libvirt::VirtType::Auto,
+            VirtType::Kvm => ferrostack_hypervisor_libvirt::VirtType::Kvm,
+            VirtType::Qemu => ferrostack_hypervisor_libvirt::VirtType::Qemu,
+        },
+        metadata_address: agent.metadata_listen.iter().any(|a| a.ip() == METADATA_ADDRESS),
+        netns: agent.libvirt_netns.clone(),
+        ..LibvirtOptions::new(&agent.libvirt_uri, &agent.state_directory)
+    }
+}
+
+/// The service host name: as set, else the machine's.
+fn host_name(agent: &Agent) -> Result<String> {
+    if !agent.host.is_empty() {
+        return Ok(agent.host.clone());
+    }
+    let path = Path::new("/proc/sys/kernel/hostname");
+    let name = std::fs::read_to_string(path).map_err(|e| file_error(path, e))?;
+    Ok(name.trim().to_owned())
 }
 
 fn fake(settings: &Settings, number: u32) -> (String, Arc<FakeHypervisor>) {
@@ -114,6 +151,17 @@ fn fake(settings: &Settings, number: u32) -> (String, Arc<FakeHypervisor>) {
 pub async fn start_with(
     settings: &Settings,
     hosts: Vec<(String, Arc<dyn Hypervisor>)>,
+    bus: Arc<dyn Bus>,
+    verifier: Arc<dyn TokenVerifier>,
+    stop: CancellationToken,
+) -> Result<RunningAgent> {
+    launch(settings, hosts, Arc::new(TcpListener::bind::<SocketAddr>), bus, verifier, stop).await
+}
+
+async fn launch(
+    settings: &Settings,
+    hosts: Vec<(String, Arc<dyn Hypervisor>)>,
+    listen: Listen,
     bus: Arc<dyn Bus>,
     verifier: Arc<dyn TokenVerifier>,
     stop: CancellationToken,
@@ -148,7 +196,7 @@ pub async fn start_with(
     let kill = shared.kill.clone();
     // Outlives `stop`: the answers of the last orders want to go out.
     tokio::spawn(outbox_task);
-    let begun = begin(&shared, &hosts).await;
+    let begun = begin(&shared, &hosts, listen).await;
     if let Err(error) = begun {
         kill.cancel();
         http.stop().await;
@@ -158,7 +206,7 @@ pub async fn start_with(
 }
 
 /// Takes up what the last start left, then begins to take orders and to report.
-async fn begin(shared: &Arc<Shared>, hosts: &routes::console::Hosts) -> Result<()> {
+async fn begin(shared: &Arc<Shared>, hosts: &routes::console::Hosts, listen: Listen) -> Result<()> {
     for row in shared.ledger.unsent().await? {
         if let (true, Some(outcome)) = (hosts.contains_key(&row.host), row.outcome.clone()) {
             shared.outbox.order(&row, outcome);
@@ -179,7 +227,7 @@ async fn begin(shared: &Arc<Shared>, hosts: &routes::console::Hosts) -> Result<(
         })
         .await?;
     for address in shared.settings.metadata_listen.clone() {
-        shared.spawn(crate::metadata::serve(shared.clone(), address));
+        shared.spawn(crate::metadata::serve(shared.clone(), address, listen.clone()));
     }
     let pruned = shared.clone();
     shared.spawn(async move {

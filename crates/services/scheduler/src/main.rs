@@ -1,36 +1,25 @@
-//! Filter-and-weigh scheduler.
+//! `ferrostack-scheduler`: the scheduler as a process of its own.
 
-use anyhow::anyhow;
 use clap::Parser;
-use ferrostack_settings::Settings;
+use ferrostack_client::{Process, startup};
 use std::path::PathBuf;
-use tokio_util::sync::CancellationToken;
 
 /// Chooses hosts for servers.
 #[derive(Parser)]
 #[command(version)]
-struct Args {
-    /// Settings file (TOML); the environment FERROSTACK__SECTION__KEY overrides it.
-    #[arg(long, short, env = "FERROSTACK_CONFIG")]
+struct Cli {
+    /// Settings file (TOML); FERROSTACK__SECTION__KEY variables win
+    #[arg(long, value_name = "FILE", env = "FERROSTACK_CONFIG")]
     config: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings::load(Args::parse().config.as_deref())?;
-    ferrostack_settings::init_telemetry(&settings.log)?;
-    let stop = CancellationToken::new();
-    let bus =
-        ferrostack_bus::connect(&settings.bus.url, "scheduler").await.map_err(|e| anyhow!(e.for_log()))?;
-    let running =
-        ferrostack_scheduler::start(&settings, bus, stop.clone()).await.map_err(|e| anyhow!(e.for_log()))?;
-    tracing::info!(address = %running.address, "scheduler started");
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    stop.cancel();
+    let process = Process::begin("scheduler", Cli::parse().config).await?;
+    let running = ferrostack_scheduler::start(&process.settings, process.bus.clone(), process.stop.clone())
+        .await
+        .map_err(|e| startup("scheduler", e))?;
+    tracing::info!(address = %running.address, "listening");
     running.wait().await;
     Ok(())
 }
