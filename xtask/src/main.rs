@@ -1,5 +1,6 @@
-//! One command per developer habit.
+//! One command per developer habit: `cargo xtask --help`.
 
+mod api_ref;
 mod guest_image;
 
 use clap::Parser;
@@ -7,11 +8,13 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "One command per developer habit.")]
 enum Task {
+    ApiRef(api_ref::ApiRef),
     GuestImage(guest_image::GuestImage),
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::ApiRef(task) => api_ref::run(task.check),
         Task::GuestImage(task) => task.run(),
     }
 }

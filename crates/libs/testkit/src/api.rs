@@ -28,7 +28,8 @@ impl Answer {
 /// A user's view of the cloud: base URLs, a token and a microversion.
 #[derive(Clone, Debug)]
 pub struct Api {
-    pub(crate) http: reqwest::Client,
+    /// The HTTP client.
+    pub http: reqwest::Client,
     /// Identity's URL without a path.
     pub identity: String,
     /// Image's.
