@@ -48,7 +48,8 @@ async fn a_server_lives_and_dies() {
         let api = &cloud.admin;
         let image = api.make_image("tiny", vec![7; 4096]).await;
         let flavor = api.make_flavor("t.nano", 1, 64, 1).await;
-        let body = json!({"server": {"name": "vm1", "imageRef": image, "flavorRef": flavor, "networks": "auto"}});
+        let body =
+            json!({"server": {"name": "vm1", "imageRef": image, "flavorRef": flavor, "networks": "auto"}});
         let made = api.at("2.37").post("/servers", &body).await.expect(202);
         let id = made["server"]["id"].as_str().unwrap().to_owned();
         let server = until(api, &id, "ACTIVE").await;
@@ -81,17 +82,20 @@ async fn no_valid_host_is_explained() {
     let quota = json!({"quota_set": {"ram": -1}});
     let project = api.get("/limits").await;
     assert_eq!(project.status, 200);
-    let me = api
-        .call(Method::GET, &format!("{}/v3/auth/projects", api.identity), None)
-        .await;
+    let me = api.call(Method::GET, &format!("{}/v3/auth/projects", api.identity), None).await;
     let project = match me.status.as_u16() {
         200 => me.body["projects"][0]["id"].as_str().unwrap().to_owned(),
         _ => {
-            let all = api.call(Method::GET, &format!("{}/v3/projects?name=admin", api.identity), None).await.expect(200);
+            let all = api
+                .call(Method::GET, &format!("{}/v3/projects?name=admin", api.identity), None)
+                .await
+                .expect(200);
             all["projects"][0]["id"].as_str().unwrap().to_owned()
         }
     };
-    api.call(Method::PUT, &format!("{}/os-quota-sets/{project}", api.compute), Some(&quota)).await.expect(200);
+    api.call(Method::PUT, &format!("{}/os-quota-sets/{project}", api.compute), Some(&quota))
+        .await
+        .expect(200);
     let body = json!({"server": {"name": "big", "imageRef": image, "flavorRef": flavor, "networks": "none"}});
     let made = api.at("2.37").post("/servers", &body).await.expect(202);
     let id = made["server"]["id"].as_str().unwrap().to_owned();

@@ -32,7 +32,11 @@ async fn a_revoked_token_is_refused_everywhere() {
             (other.call(Method::GET, url, None).await.status == 401).then_some(())
         })
         .await;
-        assert_eq!(cloud.admin.call(Method::GET, url, None).await.status, 200, "other tokens still work at {url}");
+        assert_eq!(
+            cloud.admin.call(Method::GET, url, None).await.status,
+            200,
+            "other tokens still work at {url}"
+        );
     }
     cloud.stop().await;
 }

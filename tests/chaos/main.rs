@@ -37,7 +37,8 @@ async fn fifty_boots_survive_the_death_of_every_process() {
     let api = cloud.admin().await;
     let image = api.make_image("tiny", vec![7; 4096]).await;
     let flavor = api.make_flavor("t.nano", 1, 64, 1).await;
-    let projects = api.call(Method::GET, &format!("{}/v3/projects?name=admin", api.identity), None).await.expect(200);
+    let projects =
+        api.call(Method::GET, &format!("{}/v3/projects?name=admin", api.identity), None).await.expect(200);
     let quota = format!("{}/os-quota-sets/{}", api.compute, projects["projects"][0]["id"].as_str().unwrap());
     let unlimited = json!({"quota_set": {"instances": -1, "cores": -1, "ram": -1}});
     api.call(Method::PUT, &quota, Some(&unlimited)).await.expect(200);
@@ -63,12 +64,14 @@ async fn fifty_boots_survive_the_death_of_every_process() {
         for n in 0..SERVERS {
             let body = json!({"server": {"name": format!("chaos-{n}"), "imageRef": image, "flavorRef": flavor,
                 "networks": "auto"}});
-            let (status, made) = insist(&api, Method::POST, &format!("{}/servers", api.compute), Some(&body)).await;
+            let (status, made) =
+                insist(&api, Method::POST, &format!("{}/servers", api.compute), Some(&body)).await;
             assert_eq!(status, 202, "{made:#}");
             let id = made["server"]["id"].as_str().unwrap().to_owned();
             // Every fifth is deleted at once, in the middle of its build.
             if n % 5 == 4 {
-                let (status, _) = insist(&api, Method::DELETE, &format!("{}/servers/{id}", api.compute), None).await;
+                let (status, _) =
+                    insist(&api, Method::DELETE, &format!("{}/servers/{id}", api.compute), None).await;
                 assert!(status == 204 || status == 404, "{status}");
             } else {
                 ids.push(id);
@@ -84,7 +87,10 @@ async fn fifty_boots_survive_the_death_of_every_process() {
         let servers = list["servers"].as_array().unwrap().clone();
         let error = servers.iter().find(|s| s["status"] == "ERROR");
         assert!(error.is_none(), "a server is in ERROR: {error:#?}");
-        servers.iter().all(|s| s["status"] == "ACTIVE" && s["OS-EXT-STS:task_state"].is_null()).then_some(servers)
+        servers
+            .iter()
+            .all(|s| s["status"] == "ACTIVE" && s["OS-EXT-STS:task_state"].is_null())
+            .then_some(servers)
     })
     .await;
     for id in &ids {

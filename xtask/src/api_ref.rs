@@ -14,9 +14,17 @@ struct Service {
 
 fn services() -> Vec<Service> {
     vec![
-        Service { name: "identity", title: "Identity (Keystone v3)", routes: ferrostack_identity::routes::table() },
+        Service {
+            name: "identity",
+            title: "Identity (Keystone v3)",
+            routes: ferrostack_identity::routes::table(),
+        },
         Service { name: "image", title: "Image (Glance v2)", routes: ferrostack_image::routes::table() },
-        Service { name: "compute", title: "Compute (Nova v2.1)", routes: ferrostack_compute_api::routes::table() },
+        Service {
+            name: "compute",
+            title: "Compute (Nova v2.1)",
+            routes: ferrostack_compute_api::routes::table(),
+        },
         Service {
             name: "network",
             title: "Network (part of Neutron v2.0)",
@@ -96,7 +104,9 @@ fn status(services: &[Service]) -> String {
     );
     for service in services {
         let _ = write!(out, "\n## {}\n\n{} routes.\n\n", service.title, service.routes.len());
-        out.push_str("| method | path | microversions | success | policy | what |\n|---|---|---|---|---|---|\n");
+        out.push_str(
+            "| method | path | microversions | success | policy | what |\n|---|---|---|---|---|---|\n",
+        );
         for route in sorted(&service.routes) {
             let policy = match route.access {
                 Access::Public => "public".to_owned(),

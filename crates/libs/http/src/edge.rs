@@ -142,16 +142,13 @@ pub async fn edge<B: MessageBody + 'static>(
     let status = response.status().as_u16();
     REQUESTS.with_label_values(&[spec.name, method.as_str(), &status.to_string()]).inc();
     SECONDS.with_label_values(&[spec.name, method.as_str()]).observe(started.elapsed().as_secs_f64());
-    tracing::info!(
-        target: "access",
-        service = spec.name,
-        request_id,
-        %method,
-        path,
-        status,
-        ms = started.elapsed().as_secs_f64() * 1000.0,
-        user,
-    );
+    // What our own services and monitors ask every second is for debugging only.
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    if path.starts_with("/v3/ferrostack/") || matches!(path.as_str(), "/healthcheck" | "/metrics") {
+        tracing::debug!(target: "access", service = spec.name, request_id, %method, path, status, ms, user);
+    } else {
+        tracing::info!(target: "access", service = spec.name, request_id, %method, path, status, ms, user);
+    }
     Ok(response)
 }
 

@@ -125,7 +125,10 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().display());
         let db = Db::open(&url, "rooms", 4, &MIGRATIONS).await.map_err(|e| e.for_log()).unwrap();
-        sqlx::query("INSERT INTO rooms (id, state, keys) VALUES ('r1', 'free', 0)").execute(db.writer()).await.unwrap();
+        sqlx::query("INSERT INTO rooms (id, state, keys) VALUES ('r1', 'free', 0)")
+            .execute(db.writer())
+            .await
+            .unwrap();
         let bus = Arc::new(LocalBus::new());
         if answers {
             let stop = CancellationToken::new();
@@ -135,13 +138,21 @@ impl World {
     }
 
     async fn room(&self) -> (String, i64) {
-        sqlx::query_as("SELECT state, keys FROM rooms WHERE id = 'r1'").fetch_one(self.db.reader()).await.unwrap()
+        sqlx::query_as("SELECT state, keys FROM rooms WHERE id = 'r1'")
+            .fetch_one(self.db.reader())
+            .await
+            .unwrap()
     }
 
     async fn make_job(&self) -> String {
         let mut tx = self.db.begin_write().await.unwrap();
-        let job =
-            Enqueue { kind: "open-room", first_step: "claim", target: "r1", data: json!({}), request_id: None };
+        let job = Enqueue {
+            kind: "open-room",
+            first_step: "claim",
+            target: "r1",
+            data: json!({}),
+            request_id: None,
+        };
         let id = enqueue(&mut tx, job).await.unwrap();
         tx.commit().await.unwrap();
         id
@@ -214,8 +225,12 @@ async fn one_active_job_per_target() {
     let world = World::new(true).await;
     let first = world.make_job().await;
     let mut tx = world.db.begin_write().await.unwrap();
-    let job = Enqueue { kind: "open-room", first_step: "claim", target: "r1", data: json!({}), request_id: None };
-    assert!(matches!(enqueue(&mut tx, job).await, Err(Error { kind: ferrostack_model::ErrorKind::Conflict, .. })));
+    let job =
+        Enqueue { kind: "open-room", first_step: "claim", target: "r1", data: json!({}), request_id: None };
+    assert!(matches!(
+        enqueue(&mut tx, job).await,
+        Err(Error { kind: ferrostack_model::ErrorKind::Conflict, .. })
+    ));
     drop(tx);
     let mut tx = world.db.begin_write().await.unwrap();
     assert_eq!(supersede(&mut tx, "r1").await.unwrap().unwrap().id, first);

@@ -2,6 +2,7 @@
 
 use crate::{Log, LogFormat};
 use anyhow::Context;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Sends `tracing` to standard error as `log` says. A second call (tests) changes nothing.
@@ -10,7 +11,7 @@ pub fn init(log: &Log) -> anyhow::Result<()> {
         EnvFilter::try_new(&log.level).with_context(|| format!("log.level: cannot read '{}'", log.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match log.format {
-        LogFormat::Human => builder.with_target(false).try_init(),
+        LogFormat::Human => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())

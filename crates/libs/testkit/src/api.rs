@@ -105,8 +105,10 @@ impl Api {
 
     /// Makes an active raw image of `bytes`; its id.
     pub async fn make_image(&self, name: &str, bytes: Vec<u8>) -> String {
-        let body = json!({"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public"});
-        let made = self.call(Method::POST, &format!("{}/v2/images", self.image), Some(&body)).await.expect(201);
+        let body =
+            json!({"name": name, "disk_format": "raw", "container_format": "bare", "visibility": "public"});
+        let made =
+            self.call(Method::POST, &format!("{}/v2/images", self.image), Some(&body)).await.expect(201);
         let id = made["id"].as_str().unwrap().to_owned();
         let put = self
             .http

@@ -1,15 +1,14 @@
 //! The cloud under test.
 
 use crate::{Api, TestDatabase};
+use ferrostack::Cloud;
 use ferrostack_bus::Bus;
-use ferrostack_http::Running;
 use ferrostack_settings::{HypervisorKind, Settings};
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
 };
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 /// Where the tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +43,7 @@ pub struct TestCloud {
     pub bus: Arc<dyn Bus>,
     /// The admin, logged in, project admin.
     pub admin: Api,
-    stop: CancellationToken,
-    running: Vec<Running>,
+    cloud: Option<Cloud>,
     database: Option<TestDatabase>,
     _directory: TempDir,
 }
@@ -73,8 +71,8 @@ impl TestCloud {
         if let Some(file) = &settings.identity.admin_password_file {
             std::fs::write(file, "admin-secret").unwrap();
         }
-        let (bus, stop) = (ferrostack_bus::connect(&settings.bus.url, "test").await.unwrap(), CancellationToken::new());
-        let running = start_all(&settings, bus.clone(), stop.clone()).await;
+        let bus = ferrostack_bus::connect(&settings.bus.url, "test").await.unwrap();
+        let cloud = Cloud::start(&settings, bus.clone()).await.unwrap();
         let nobody = Api {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             identity: format!("http://{}", settings.identity.listen),
@@ -85,14 +83,13 @@ impl TestCloud {
             microversion: None,
         };
         let admin = nobody.login("admin", "admin-secret", "admin").await;
-        Some(Self { settings, bus, admin, stop, running, database, _directory: directory })
+        Some(Self { settings, bus, admin, cloud: Some(cloud), database, _directory: directory })
     }
 
     /// Ends every service and removes what they kept.
     pub async fn stop(mut self) {
-        self.stop.cancel();
-        for service in self.running.drain(..) {
-            service.stop().await;
+        if let Some(cloud) = self.cloud.take() {
+            cloud.stop().await;
         }
         if let Some(database) = self.database.take() {
             database.drop_now().await;
@@ -102,27 +99,10 @@ impl TestCloud {
 
 impl Drop for TestCloud {
     fn drop(&mut self) {
-        self.stop.cancel();
+        if let Some(cloud) = &self.cloud {
+            cloud.stop_token().cancel();
+        }
     }
-}
-
-async fn start_all(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationToken) -> Vec<Running> {
-    let fail = |e: ferrostack_model::Error| -> Running { panic!("service does not start: {}", e.for_log()) };
-    let mut running =
-        vec![ferrostack_identity::start(settings, bus.clone(), stop.clone()).await.unwrap_or_else(fail)];
-    let verifier = ferrostack_client::verifier(settings, bus.clone(), stop.clone())
-        .await
-        .unwrap_or_else(|e| panic!("verifier: {}", e.for_log()));
-    macro_rules! start {
-        ($($service:ident),+) => {$(
-            running.push(
-                $service::start(settings, bus.clone(), verifier.clone(), stop.clone()).await.unwrap_or_else(fail),
-            );
-        )+};
-    }
-    start!(ferrostack_image, ferrostack_network_api, ferrostack_compute_api, ferrostack_compute_agent);
-    running.push(ferrostack_scheduler::start(settings, bus, stop).await.unwrap_or_else(fail));
-    running
 }
 
 /// Settings for a cloud of its own below `directory`, on ports that are free now.
@@ -147,7 +127,9 @@ fn settings(directory: &std::path::Path, hosts: u32) -> Settings {
     s.agent.state_directory = directory.join("agent");
     s.agent.metadata_listen.clear();
     s.agent.report_seconds = 1;
-    for workers in [&mut s.identity.workers, &mut s.image.workers, &mut s.compute.workers, &mut s.network.workers] {
+    for workers in
+        [&mut s.identity.workers, &mut s.image.workers, &mut s.compute.workers, &mut s.network.workers]
+    {
         *workers = 1;
     }
     s

@@ -16,7 +16,8 @@ impl TestDatabase {
         let admin_url = std::env::var("FERROSTACK_TEST_POSTGRES").ok()?;
         sqlx::any::install_default_drivers();
         let name = format!("fs_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = AnyConnection::connect(&admin_url).await.expect("FERROSTACK_TEST_POSTGRES answers");
+        let mut connection =
+            AnyConnection::connect(&admin_url).await.expect("FERROSTACK_TEST_POSTGRES answers");
         connection
             .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .await

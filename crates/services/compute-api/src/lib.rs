@@ -29,6 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
 
+/// Opens our tables: for the service itself and for the operator's tool.
+pub async fn open_database(settings: &Settings) -> Result<Db> {
+    Db::open(&settings.database.url, "compute", settings.database.max_connections, &MIGRATIONS).await
+}
+
 /// Starts the service: tables, jobs, consumers, reconcilers and the HTTP server.
 pub async fn start(
     settings: &Settings,
@@ -36,8 +41,7 @@ pub async fn start(
     verifier: Arc<dyn TokenVerifier>,
     stop: CancellationToken,
 ) -> Result<Running> {
-    let db =
-        Db::open(&settings.database.url, "compute", settings.database.max_connections, &MIGRATIONS).await?;
+    let db = open_database(settings).await?;
     let policy = Arc::new(Enforcer::new(&policy::rules())?);
     if let Some(file) = &settings.compute.policy_file {
         policy.load(file)?;

@@ -22,7 +22,9 @@ pub async fn run(config: Option<&Path>, command: AdminCommand) -> anyhow::Result
             let bus = bus(&settings).await?;
             for letter in bus.dead_letters(limit).await.map_err(ours)? {
                 match letter.message {
-                    Some(m) => println!("{}  {}  {} v{}  {}", m.id, letter.source, m.kind, m.v, m.sent_at.iso()),
+                    Some(m) => {
+                        println!("{}  {}  {} v{}  {}", m.id, letter.source, m.kind, m.v, m.sent_at.iso())
+                    }
                     None => println!("-  {}  not an envelope", letter.source),
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::cli::StateArgs;
 use anyhow::Context;
-use ferrostack_settings::Settings;
+use ferrostack_settings::{Log, Settings};
 use nix::fcntl::{Flock, FlockArg};
 use rand::Rng;
 use std::{
@@ -113,6 +113,10 @@ fn shift(address: &mut SocketAddr, offset: u16, what: &str) -> anyhow::Result<()
 fn settings(args: &StateArgs, dir: &Path) -> anyhow::Result<Settings> {
     let mut s = Settings::load(args.config.as_deref())?;
     let here = |name: &str| dir.join(name);
+    if s.log == Log::default() {
+        // One terminal for all services: the request lines would hide what matters.
+        s.log.level = "info,access=warn".into();
+    }
     s.database.url = args.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", here("db").display()));
     s.bus.url = args.bus_url.clone().unwrap_or_else(|| "local:".into());
     for (address, what) in [
