@@ -5,6 +5,7 @@ pub mod attributes;
 pub mod download;
 pub mod files;
 pub mod image;
+pub mod import;
 pub mod inspect;
 pub mod patch;
 pub mod policy;

@@ -51,26 +51,28 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         self.heartbeat.abort();
-        if self.done {
+        if !self.done {
+            tokio::spawn(give_back(self.app.clone(), self.image_id.clone(), self.token.clone()));
+        }
+    }
+}
+
+/// Ends an upload that failed: the image is queued again and the file goes.
+///
+/// The record first: a file without a record is swept, a record without its file would be a lie.
+async fn give_back(app: Arc<App>, id: String, token: String) {
+    let file = FileStore::name(&id, &token);
+    match store::abort(&app.db, &id, &token).await {
+        Ok(Change::Updated) => {}
+        Ok(_) if is_stored(&app, &id, &file).await => return,
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(image = id, error = error.for_log(), "upload left to the reconciler");
             return;
         }
-        let (app, id, token, file) =
-            (self.app.clone(), self.image_id.clone(), self.token.clone(), self.file());
-        tokio::spawn(async move {
-            // The record first: a file without a record is swept, a record without its file would be a lie.
-            match store::abort(&app.db, &id, &token).await {
-                Ok(Change::Updated) => {}
-                Ok(_) if is_stored(&app, &id, &file).await => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(image = id, error = error.for_log(), "upload left to the reconciler");
-                    return;
-                }
-            }
-            if let Ok(Err(error)) = app.blocking(move |files| files.remove(&file)).await {
-                tracing::warn!(image = id, %error, "file of a failed upload left to the sweep");
-            }
-        });
+    }
+    if let Ok(Err(error)) = app.blocking(move |files| files.remove(&file)).await {
+        tracing::warn!(image = id, %error, "file of a failed upload left to the sweep");
     }
 }
 
@@ -94,12 +96,26 @@ async fn beat(app: Arc<App>, id: String, token: String) {
 
 /// Receives the data of a queued image. `to` is what it is meanwhile: saving, and then it is checked and becomes
 /// active; or uploading, and then it stays so with the data staged for an import.
-pub async fn receive<S, E>(app: &Arc<App>, image: &Image, to: Status, mut body: S) -> Result<()>
+pub async fn receive<S, E>(app: &Arc<App>, image: &Image, to: Status, body: S) -> Result<()>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
     let mut upload = Upload::begin(app, image, to).await?;
+    let result = fill(&upload, image, to, body).await;
+    if result.is_err() {
+        give_back(app.clone(), upload.image_id.clone(), upload.token.clone()).await;
+    }
+    upload.done = true;
+    result
+}
+
+async fn fill<S, E>(upload: &Upload, image: &Image, to: Status, mut body: S) -> Result<()>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let app = &upload.app;
     let name = upload.file();
     let mut receiver = Receiver::new(&app.files, &name, app.settings.max_image_bytes);
     loop {
@@ -117,21 +133,23 @@ where
     let (file, mut received) = receiver.finish().await?;
     let declared = Declared::of(image, app.settings.max_virtual_bytes);
     let checked = to == Status::Saving;
-    let (result, size) = app
+    let found = app
         .blocking(move |files| {
-            let inspected = if checked { inspect::inspect(&file, &declared).map(Some) } else { Ok(None) };
-            (inspected.map(|found| (files.publish(&name, &file), found)), received.size)
+            let found =
+                if checked { Some(inspect::inspect(&file, &declared).map_err(refused)?) } else { None };
+            files.publish(&name, &file).map_err(storage_error)?;
+            Ok::<_, Error>(found)
         })
-        .await?;
-    let (published, found) = result.map_err(refused)?;
-    published.map_err(storage_error)?;
-    received.size = size;
-    received.virtual_size = found.map(|f| i64::try_from(f.virtual_size).unwrap_or(i64::MAX));
+        .await??;
+    received.virtual_size = found.and_then(|f| f.virtual_size).map(bytes);
     let end = if checked { Status::Active } else { Status::Uploading };
-    commit(&upload, end, &received).await?;
-    upload.done = true;
+    commit(upload, end, &received).await?;
     tracing::info!(image = image.id, size = received.size, "image data stored");
     Ok(())
+}
+
+fn bytes(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 async fn commit(upload: &Upload, end: Status, received: &store::Received) -> Result<()> {

@@ -4,7 +4,11 @@
 #[path = "it/support.rs"]
 mod support;
 
+#[path = "it/corpus.rs"]
+mod corpus;
 #[path = "it/data.rs"]
 mod data;
+#[path = "it/inspect.rs"]
+mod inspect;
 #[path = "it/lifecycle.rs"]
 mod lifecycle;

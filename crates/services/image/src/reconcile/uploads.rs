@@ -1,7 +1,7 @@
-//! Images whose uploader has died go back to queued.
+//! Images whose uploader has died go back to queued; imports whose worker has died are taken over.
 
-use crate::{app::App, store::upload};
-use ferrostack_model::{Result, Timestamp};
+use crate::{app::App, import, store::upload};
+use ferrostack_model::{Result, Timestamp, id};
 
 /// One round.
 pub async fn reconcile(app: &App) -> Result<()> {
@@ -10,5 +10,11 @@ pub async fn reconcile(app: &App) -> Result<()> {
         tracing::warn!(images = aborted, "uploads of dead uploaders taken back");
         crate::reconcile::files::reconcile(app).await?;
     }
-    Ok(())
+    loop {
+        let token = id::hex();
+        match upload::take_over_import(&app.db, Timestamp::now(), &token, app.lease()).await? {
+            Some(id) => import::check_staged(app, &id, &token).await?,
+            None => return Ok(()),
+        }
+    }
 }

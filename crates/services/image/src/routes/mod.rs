@@ -3,6 +3,7 @@
 mod actions;
 mod data;
 mod images;
+mod import;
 mod info;
 mod members;
 mod schemas;
@@ -25,6 +26,7 @@ pub fn table() -> Vec<Route> {
         schemas::routes(),
         images::routes(),
         data::routes(),
+        import::routes(),
         actions::routes(),
         tags::routes(),
         members::routes(),

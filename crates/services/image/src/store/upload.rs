@@ -147,7 +147,7 @@ pub async fn take_over_import(
 }
 
 /// importing -> active, with what the inspection found.
-pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: i64) -> Result<Change> {
+pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: Option<i64>) -> Result<Change> {
     sqlx::query(
         "UPDATE image SET status = 'active', virtual_size = $1, upload = NULL, lease_until = NULL, \
          updated_at = $2, generation = generation + 1 WHERE id = $3 AND upload = $4 AND status = 'importing'",

@@ -1,0 +1,45 @@
+//! The end of an import: staged data is inspected and becomes the image's, or goes.
+
+use crate::{
+    app::App,
+    inspect::{self, Declared},
+    store,
+    upload::refused,
+};
+use ferrostack_db::Change;
+use ferrostack_model::{Error, ErrorKind, Result};
+
+/// Finishes the import of `id` that `token` owns. May run again after a crash at any point: the staged file is
+/// the image's file, so only the record changes.
+pub async fn check_staged(app: &App, id: &str, token: &str) -> Result<()> {
+    let Some(image) = store::image::get(&app.db, id).await? else { return Ok(()) };
+    let Some(name) = image.file.clone() else {
+        return Err(Error::internal(format!("importing image {id} has no staged file")));
+    };
+    let declared = Declared::of(&image, app.settings.max_virtual_bytes);
+    let staged = name.clone();
+    let result = app
+        .blocking(move |files| {
+            let file = files.read(&staged).map_err(inspect::Refusal::Unreadable)?;
+            inspect::inspect(&file, &declared)
+        })
+        .await?
+        .map_err(refused);
+    match result {
+        Ok(found) => {
+            let size = found.virtual_size.map(|b| i64::try_from(b).unwrap_or(i64::MAX));
+            store::upload::finish_import(&app.db, id, token, size).await?;
+            tracing::info!(image = id, "staged data imported");
+            Ok(())
+        }
+        Err(error) if error.kind == ErrorKind::UnsupportedMediaType => {
+            tracing::warn!(image = id, error = error.for_log(), "staged data refused");
+            if store::upload::refuse_import(&app.db, id, token).await? == Change::Updated {
+                let removed = app.blocking(move |files| files.remove(&name)).await?;
+                removed.map_err(|e| Error::unavailable(format!("image store: {e}")))?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
