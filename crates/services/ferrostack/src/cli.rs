@@ -71,10 +71,10 @@ pub struct StateArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Database of every service: postgres://… or sqlite:DIR [default: SQLite files in the state directory]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "FERROSTACK_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Message bus: amqp://… or local: [default: local:]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "FERROSTACK_BUS_URL", hide_env_values = true)]
     pub bus_url: Option<String>,
 }
 
