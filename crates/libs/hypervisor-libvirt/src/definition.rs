@@ -212,11 +212,8 @@ fn features(hardware: &Hardware, traits: &HostTraits) -> Features {
 
 fn cpu(vcpus: u32, traits: &HostTraits) -> Cpu {
     let topology = Topology { sockets: vcpus, cores: 1, threads: 1 };
-    if traits.kvm {
-        return Cpu { mode: "host-model", matching: None, check: None, model: None, topology };
-    }
-    // QEMU's default (qemu64) is too old for distributions that ask for x86-64-v2; Nehalem is that level.
-    Cpu { mode: "custom", matching: Some("exact"), check: Some("none"), model: Some("Nehalem"), topology }
+    // Emulated, every feature there is: QEMU's default (qemu64) is too old for distributions that ask for x86-64-v2.
+    Cpu { mode: if traits.kvm { "host-model" } else { "maximum" }, topology }
 }
 
 fn clock(hardware: &Hardware, traits: &HostTraits) -> Clock {

@@ -191,18 +191,9 @@ pub struct Tcg {
 /// `<cpu>`
 #[derive(Clone, Debug, Serialize)]
 pub struct Cpu {
-    /// `host-model` or `custom`.
+    /// `host-model` or `maximum`.
     #[serde(rename = "@mode")]
     pub mode: &'static str,
-    /// `exact` with `custom`.
-    #[serde(rename = "@match", skip_serializing_if = "Option::is_none")]
-    pub matching: Option<&'static str>,
-    /// `none`: emulation lacks some features of any model.
-    #[serde(rename = "@check", skip_serializing_if = "Option::is_none")]
-    pub check: Option<&'static str>,
-    /// Named model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<&'static str>,
     /// Sockets, cores, threads.
     pub topology: Topology,
 }

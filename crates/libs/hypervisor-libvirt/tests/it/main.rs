@@ -9,4 +9,5 @@ mod definitions;
 mod life;
 mod linux;
 mod networks;
+mod restart;
 mod support;
