@@ -1,6 +1,6 @@
 //! The connection to libvirtd: a bounded number of blocking calls, and reconnecting when it went away.
 
-use crate::events::EventSink;
+use crate::events::{EventSink, Subscription};
 use ferrostack_model::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -13,6 +13,10 @@ use virt::error::{Error as VirtError, ErrorNumber};
 const KEEPALIVE_SECONDS: i32 = 5;
 /// Unanswered keep-alive messages after which the connection is closed.
 const KEEPALIVE_COUNT: u32 = 6;
+
+/// How long a caller waits. The call itself cannot be ended: it keeps its place among the calls until libvirt answers,
+/// so that a libvirtd that hangs is not buried under more. libvirt takes most of a minute where KVM is broken.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// What a closure passed to [`Connection::call`] returns.
 pub type CallResult<T> = std::result::Result<T, CallError>;
@@ -48,7 +52,7 @@ struct Inner {
     uri: String,
     sink: Arc<EventSink>,
     permits: Arc<Semaphore>,
-    current: Mutex<Option<Connect>>,
+    current: Mutex<Option<(Connect, Subscription)>>,
     /// Held while a connection is opened, so that only one is.
     opening: Mutex<()>,
 }
@@ -78,15 +82,23 @@ impl Connection {
         F: Fn(&Connect) -> CallResult<T> + Send + 'static,
     {
         let what = what.into();
-        let permit = self.inner.permits.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Error::unavailable("the libvirt connection is shut down"))?;
         let inner = self.inner.clone();
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            inner.run(&what, f)
-        })
-        .await
-        .map_err(|e| Error::internal(format!("a libvirt call ended abnormally: {e}")))?
+        let work = {
+            let what = what.clone();
+            async move {
+                let permit = inner.permits.clone().acquire_owned().await;
+                let permit = permit.map_err(|_| Error::unavailable("the libvirt connection is shut down"))?;
+                tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    inner.run(&what, f)
+                })
+                .await
+                .map_err(|e| Error::internal(format!("a libvirt call ended abnormally: {e}")))?
+            }
+        };
+        let late =
+            || Error::unavailable(format!("{what}: libvirt did not answer within {} s", ANSWER.as_secs()));
+        tokio::time::timeout(ANSWER, work).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Whether a connection is open; says nothing of the daemon's health.
@@ -142,15 +154,15 @@ impl Inner {
         if let Err(e) = connect.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT) {
             tracing::debug!(error = %e, "no keep-alive on this libvirt connection");
         }
-        crate::events::subscribe(&connect, &self.sink).map_err(fail)?;
-        *self.current.lock() = Some(connect.clone());
+        let subscription = crate::events::subscribe(&connect, &self.sink).map_err(fail)?;
+        *self.current.lock() = Some((connect.clone(), subscription));
         tracing::info!(uri = %self.uri, "connected to libvirt");
         self.sink.connected();
         Ok(connect)
     }
 
     fn usable(&self) -> Option<Connect> {
-        let connect = self.current.lock().clone()?;
+        let connect = self.current.lock().as_ref()?.0.clone();
         if connect.is_alive().unwrap_or(false) {
             return Some(connect);
         }
@@ -159,12 +171,19 @@ impl Inner {
     }
 
     fn forget(&self, dead: &Connect) {
-        let mut current = self.current.lock();
         // SAFETY: the pointers are only compared.
-        let same = current.as_ref().is_some_and(|c| unsafe { c.as_ptr() == dead.as_ptr() });
-        if same {
-            *current = None;
-            crate::events::unsubscribe(dead);
+        let same = |(c, _): &mut (Connect, Subscription)| unsafe { c.as_ptr() == dead.as_ptr() };
+        let gone = self.current.lock().take_if(same);
+        if let Some((connect, subscription)) = gone {
+            crate::events::unsubscribe(&connect, subscription);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some((connect, subscription)) = self.current.get_mut().take() {
+            crate::events::unsubscribe(&connect, subscription);
         }
     }
 }

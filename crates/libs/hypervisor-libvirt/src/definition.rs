@@ -152,7 +152,7 @@ fn domain(guest: &Guest, files: &GuestFiles, networks: &[String], traits: &HostT
         kind: if traits.kvm { "kvm" } else { "qemu" },
         name: domain_name(guest)?,
         uuid: id.clone(),
-        metadata: Metadata { guest: GuestMeta::of(spec) },
+        metadata: Metadata { guest: GuestMeta::of(spec, files.instances()) },
         memory: Quantity { unit: "MiB", value: spec.flavor.ram_mb },
         vcpu: spec.flavor.vcpus,
         sysinfo: sysinfo(&id),

@@ -205,11 +205,11 @@ impl Shared {
         let hardware = definition::Hardware::of(&spec.image.properties, &self.traits)?;
         definition::domain_name(guest)?;
         let there = {
-            let id = id.to_owned();
+            let (id, instances) = (id.to_owned(), self.instances.clone());
             self.connection
                 .call(format!("looking for guest {id}"), move |connect| {
                     let Some(domain) = guests::find(connect, &id)? else { return Ok(None) };
-                    let mark = guests::mark(&domain)?.ok_or_else(|| {
+                    let mark = guests::mark(&domain, instances.root())?.ok_or_else(|| {
                         Error::conflict("A domain with the server's id exists that is not ours.")
                     })?;
                     Ok(Some((mark.generation, power::of_domain(&domain)?)))
@@ -233,7 +233,7 @@ impl Shared {
         }
         disks::ensure(guest, &files, hardware.is_windows()).await?;
         let domain_xml = definition::domain_xml(guest, &files, &networks, &self.traits)?;
-        let metadata_xml = GuestMeta::of(spec).bare_xml()?;
+        let metadata_xml = GuestMeta::of(spec, files.instances()).bare_xml()?;
         let start = spec.power == WantedPower::Running;
         let power = self
             .connection
@@ -361,10 +361,10 @@ impl Shared {
 
     async fn destroy(&self, id: &str) -> Result<()> {
         let files = self.files(id)?;
-        let domain = id.to_owned();
+        let (domain, instances) = (id.to_owned(), self.instances.clone());
         self.connection
             .call(format!("stopping guest {id}"), move |connect| match guests::find(connect, &domain)? {
-                Some(domain) if guests::mark(&domain)?.is_some() => guests::plug(&domain),
+                Some(domain) if guests::mark(&domain, instances.root())?.is_some() => guests::plug(&domain),
                 Some(_) => {
                     Err(Error::conflict("A domain with the server's id exists that is not ours.").into())
                 }
@@ -392,13 +392,14 @@ impl Shared {
     }
 
     async fn list(&self) -> Result<Vec<GuestState>> {
+        let instances = self.instances.clone();
         let all = self
             .connection
-            .call("listing guests", |connect| {
+            .call("listing guests", move |connect| {
                 let mut all = Vec::new();
                 for domain in connect.list_all_domains(0)? {
                     // One that vanishes meanwhile is not listed.
-                    let Some(mark) = guests::mark(&domain)? else { continue };
+                    let Some(mark) = guests::mark(&domain, instances.root())? else { continue };
                     let Some(power) = crate::connection::optional(power::of_domain(&domain))? else {
                         continue;
                     };

@@ -64,11 +64,15 @@ pub fn start_loop() -> Result<(), String> {
         .clone()
 }
 
+/// What [`subscribe`] registered.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription(c_int);
+
 /// Registers for life-cycle events and the loss of `connect`.
 ///
 /// # Errors
 /// libvirt's.
-pub fn subscribe(connect: &Connect, sink: &Arc<EventSink>) -> Result<(), VirtError> {
+pub fn subscribe(connect: &Connect, sink: &Arc<EventSink>) -> Result<Subscription, VirtError> {
     // SAFETY: virConnectDomainEventRegisterAny takes every callback under one generic type and calls it by the
     // event's own signature, which for LIFECYCLE is that of `on_lifecycle`. `opaque` is a strong count of the
     // sink that `free_sink` gives back when libvirt drops the registration.
@@ -96,6 +100,7 @@ pub fn subscribe(connect: &Connect, sink: &Arc<EventSink>) -> Result<(), VirtErr
     if registered < 0 {
         return Err(VirtError::last_error());
     }
+    let subscription = Subscription(registered);
     // SAFETY: as above; the signature is virConnectCloseFunc's own.
     let registered = unsafe {
         sys::virConnectRegisterCloseCallback(
@@ -109,14 +114,17 @@ pub fn subscribe(connect: &Connect, sink: &Arc<EventSink>) -> Result<(), VirtErr
         // Drivers without a daemon never close.
         tracing::debug!(error = %VirtError::last_error(), "no close callback on this libvirt connection");
     }
-    Ok(())
+    Ok(subscription)
 }
 
-/// Gives back what [`subscribe`] registered for the loss of a connection, which would keep it in memory.
-pub fn unsubscribe(connect: &Connect) {
-    // SAFETY: the pointer is valid while `connect` lives; libvirt compares the callback and reports one that is not
-    // registered as an error, which is of no interest.
-    let _ = unsafe { sys::virConnectUnregisterCloseCallback(connect.as_ptr(), Some(on_close)) };
+/// Gives back what [`subscribe`] registered: it would keep a lost connection in memory.
+pub fn unsubscribe(connect: &Connect, subscription: Subscription) {
+    // SAFETY: the pointer is valid while `connect` lives. libvirt removes both on its own side even where the daemon
+    // is gone and an error is returned, which is of no interest.
+    unsafe {
+        let _ = sys::virConnectDomainEventDeregisterAny(connect.as_ptr(), subscription.0);
+        let _ = sys::virConnectUnregisterCloseCallback(connect.as_ptr(), Some(on_close));
+    }
 }
 
 unsafe extern "C" fn on_lifecycle(

@@ -127,6 +127,11 @@ impl GuestFiles {
         &self.dir
     }
 
+    /// The directory of all guests' files.
+    pub fn instances(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// The root disk.
     pub fn root_disk(&self) -> PathBuf {
         self.dir.join("disk")

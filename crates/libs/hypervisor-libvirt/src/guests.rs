@@ -6,6 +6,7 @@ use crate::xml;
 use crate::xml::metadata::{GuestMark, NAMESPACE, PREFIX};
 use ferrostack_model::Error;
 use ferrostack_model::server::PowerState;
+use std::path::Path;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::sys;
@@ -23,14 +24,14 @@ pub fn get(connect: &Connect, id: &str) -> CallResult<Domain> {
     find(connect, id)?.ok_or_else(|| Error::not_found("The guest is not defined on this host.").into())
 }
 
-/// Our mark in a domain; `None` where it is somebody else's.
-pub fn mark(domain: &Domain) -> CallResult<Option<GuestMark>> {
+/// Our mark in a domain; `None` where it is somebody else's, or of an agent with other files.
+pub fn mark(domain: &Domain, instances: &Path) -> CallResult<Option<GuestMark>> {
     let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
     let Some(text) = optional(domain.metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_CURRENT))? else {
         return Ok(None);
     };
     match xml::from_str::<GuestMark>("guest metadata", &text) {
-        Ok(mark) => Ok(Some(mark)),
+        Ok(mark) => Ok(Some(mark).filter(|mark| mark.is_in(instances))),
         Err(e) => {
             // One damaged guest must not hide the others.
             tracing::warn!(error = %e.for_log(), "a domain has unreadable metadata of ours");

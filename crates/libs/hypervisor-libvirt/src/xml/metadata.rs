@@ -2,6 +2,7 @@
 
 use ferrostack_model::guest::GuestSpec;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The XML namespace of our metadata element.
 pub const NAMESPACE: &str = "https://ferrostack.org/xmlns/libvirt/guest/1.0";
@@ -37,11 +38,13 @@ pub struct GuestMeta {
     pub user: String,
     /// Image id.
     pub image: String,
+    /// Directory of the guests' files: tells the guests of several agents on one libvirtd apart.
+    pub instances: String,
 }
 
 impl GuestMeta {
     /// The element for a spec.
-    pub fn of(spec: &GuestSpec) -> Self {
+    pub fn of(spec: &GuestSpec, instances: &Path) -> Self {
         Self {
             xmlns: Some(NAMESPACE),
             server: super::clean(&spec.server_id),
@@ -51,6 +54,7 @@ impl GuestMeta {
             project: super::clean(&spec.project_id),
             user: super::clean(&spec.user_id),
             image: super::clean(&spec.image.id),
+            instances: super::clean(&instances.to_string_lossy()),
         }
     }
 
@@ -74,4 +78,14 @@ pub struct GuestMark {
     /// Display name.
     #[serde(default)]
     pub name: String,
+    /// Directory of the guests' files.
+    #[serde(default)]
+    pub instances: String,
+}
+
+impl GuestMark {
+    /// Whether the guest's files are in this directory.
+    pub fn is_in(&self, instances: &Path) -> bool {
+        self.instances == super::clean(&instances.to_string_lossy())
+    }
 }

@@ -1,6 +1,6 @@
 //! A guest's life: made, started, stopped, rebooted, killed, removed; twice, and interrupted.
 
-use crate::support::{eventually, lab, mac, network, nic};
+use crate::support::{eventually, lab, network, nic};
 use ferrostack_hypervisor::{BaseImage, Guest, Hypervisor, PowerEvent};
 use ferrostack_hypervisor_libvirt::{LibvirtHypervisor, LibvirtOptions, VirtType, probe};
 use ferrostack_model::ErrorKind;
@@ -275,7 +275,16 @@ async fn others_domains_are_left_alone() {
     assert_eq!(lab.driver.destroy(&id).await.unwrap_err().kind, ErrorKind::Conflict);
     assert!(connect.lookup_domain_by_uuid_string(&id).is_ok());
     domain.undefine().unwrap();
-    assert!(!mac(&id).is_empty());
+    // Another agent on the same libvirtd, with other files.
+    let other = crate::support::lab().await.unwrap();
+    let mut guest = other.guest(b'B');
+    guest.spec.power = WantedPower::Stopped;
+    other.driver.ensure(&guest).await.unwrap();
+    let theirs = &guest.spec.server_id;
+    assert!(lab.driver.list().await.unwrap().iter().all(|g| g.server_id != *theirs));
+    assert_eq!(lab.driver.destroy(theirs).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(other.driver.list().await.unwrap().len(), 1);
+    other.driver.destroy(theirs).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,8 @@ async fn a_restarted_libvirtd_is_found_again() {
     });
     // Meanwhile nothing hangs and nothing is wrong: an answer, or that libvirt is away.
     while !restart.is_finished() {
-        let listed = tokio::time::timeout(Duration::from_secs(20), driver.list()).await.expect("a call hangs");
+        let listed =
+            tokio::time::timeout(Duration::from_secs(20), driver.list()).await.expect("a call hangs");
         match listed {
             Ok(all) => assert!(all.iter().any(|g| g.server_id == id && g.power == PowerState::Running)),
             Err(e) => assert_eq!(e.kind, ErrorKind::Unavailable, "{}", e.for_log()),
@@ -51,7 +52,8 @@ async fn a_restarted_libvirtd_is_found_again() {
             }
         }
     };
-    let power = tokio::time::timeout(Duration::from_secs(10), told).await.expect("events do not come any more");
+    let power =
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("events do not come any more");
     assert_eq!(power, PowerState::Shutdown);
     driver.destroy(&id).await.unwrap();
     lab.assert_gone(&id);
