@@ -151,5 +151,7 @@ async fn adopt(db: &Db, client: &ServiceClient) -> Result<()> {
         return Ok(());
     }
     let session = client.session().await?;
-    network::adopt(db, &session.project_id).await
+    let mut tx = db.begin_write().await?;
+    network::adopt(&mut tx, &session.project_id).await?;
+    tx.commit().await.map_err(ferrostack_db::db_error)
 }

@@ -220,7 +220,7 @@ fn equals(have: &Value, wanted: &str) -> bool {
         // MAC addresses are the only texts that come in more than one form.
         Value::String(s) => s == wanted || (s.len() == 17 && s.eq_ignore_ascii_case(wanted)),
         Value::Array(items) => items.iter().any(|i| i.as_str() == Some(wanted)),
-        Value::Object(_) => have.to_string() == wanted,
+        Value::Object(_) => *have.to_string() == *wanted,
     }
 }
 

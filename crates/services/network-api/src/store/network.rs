@@ -174,12 +174,12 @@ pub async fn touch(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool> {
 }
 
 /// Gives the networks without an owner, and their subnets, to `project_id`.
-pub async fn adopt(db: &Db, project_id: &str) -> Result<()> {
+pub async fn adopt(tx: &mut Tx, project_id: &str) -> Result<()> {
     for sql in [
         "UPDATE network SET project_id = $1 WHERE project_id = ''",
         "UPDATE subnet SET project_id = $1 WHERE project_id = ''",
     ] {
-        sqlx::query(sql).bind(project_id).execute(db.writer()).await.map_err(db_error)?;
+        sqlx::query(sql).bind(project_id).execute(&mut **tx).await.map_err(db_error)?;
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ pub const TOKENS: &[(&str, &str, &[&str])] = &[
     ("unscoped", "", &[]),
 ];
 
-struct Table;
+/// Verifies by [`TOKENS`].
+pub struct Table;
 
 #[async_trait]
 impl TokenVerifier for Table {
