@@ -4,6 +4,7 @@ mod app;
 mod auth;
 mod bootstrap;
 mod faults;
+mod input;
 mod keys;
 mod list;
 mod passwords;

@@ -45,6 +45,11 @@ pub fn passes(query: &[(String, String)], name: &str, value: &str) -> bool {
     })
 }
 
+/// Whether `value` equals the query's member, if it has one.
+pub fn matches(query: &[(String, String)], name: &str, value: &str) -> bool {
+    query.iter().filter(|(k, _)| k == name).all(|(_, v)| v == value)
+}
+
 /// Whether `enabled` passes the query's `enabled`.
 pub fn passes_enabled(query: &[(String, String)], enabled: i64) -> bool {
     query.iter().filter(|(k, _)| k == "enabled").all(|(_, v)| truth(v) == (enabled == 1))

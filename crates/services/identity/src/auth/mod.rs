@@ -6,5 +6,5 @@ mod request;
 mod roles;
 
 pub use context::{Context, Scope};
-pub use issue::{Issued, issue, subject_of};
-pub use roles::{Target, closure, effective};
+pub use issue::{issue, subject_of};
+pub use roles::closure;

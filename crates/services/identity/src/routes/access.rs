@@ -3,7 +3,7 @@
 use super::tokens::catalog_for;
 use crate::{
     app::App,
-    auth::{self, Context, Target},
+    auth::Context,
     list, store,
     view::{domain::domain, project::project},
 };
@@ -11,7 +11,10 @@ use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, Route, base_url, json, query_pairs};
 use ferrostack_model::{Error, Result};
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+/// Most projects above one another.
+const MAX_DEPTH: usize = 16;
 
 pub(super) fn rows() -> Vec<Route> {
     vec![
@@ -44,8 +47,12 @@ async fn catalog(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     json(&json!({"catalog": catalog, "links": {"self": format!("{}/v3/auth/catalog", base_url(&req))}}))
 }
 
-/// The enabled projects a user has a role on.
-pub(super) async fn projects_of(app: &App, user_id: &str) -> Result<Vec<store::project::Project>> {
+/// The projects a user has a role on; only those a token can be got for unless `disabled_too`.
+pub(super) async fn projects_of(
+    app: &App,
+    user_id: &str,
+    disabled_too: bool,
+) -> Result<Vec<store::project::Project>> {
     let assignments = store::assignment::list_of_user(app.db.reader(), user_id).await?;
     let all = store::project::list(app.db.reader(), &Default::default()).await?;
     let domains = store::project::list(
@@ -59,24 +66,27 @@ pub(super) async fn projects_of(app: &App, user_id: &str) -> Result<Vec<store::p
         .filter(|a| a.target_kind == "project" && a.inherited == 0)
         .map(|a| a.target_id.as_str())
         .collect();
-    let inherits = assignments.iter().any(|a| a.inherited == 1);
-    let mut mine = Vec::new();
-    for project in all {
-        if project.enabled == 0 || !open.contains(project.domain_id.as_str()) {
-            continue;
-        }
-        if direct.contains(project.id.as_str())
-            || (inherits && !auth::effective(&app.db, user_id, Target::Project(&project)).await?.is_empty())
-        {
-            mine.push(project);
-        }
-    }
+    let inherited: HashSet<&str> =
+        assignments.iter().filter(|a| a.inherited == 1).map(|a| a.target_id.as_str()).collect();
+    let parents: HashMap<&str, &str> = all.iter().map(|p| (p.id.as_str(), p.parent_id.as_str())).collect();
+    let inherits = |project: &store::project::Project| {
+        let above = std::iter::successors(Some(project.parent_id.as_str()), |id| parents.get(id).copied());
+        inherited.contains(project.domain_id.as_str())
+            || above.take(MAX_DEPTH).any(|id| inherited.contains(id))
+    };
+    let usable =
+        |p: &store::project::Project| disabled_too || (p.enabled == 1 && open.contains(p.domain_id.as_str()));
+    let mine = all
+        .iter()
+        .filter(|p| usable(p) && (direct.contains(p.id.as_str()) || inherits(p)))
+        .cloned()
+        .collect();
     Ok(mine)
 }
 
 async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_projects", &[])?;
-    let mine = projects_of(&app, ctx.caller()?.user_id()).await?;
+    let mine = projects_of(&app, ctx.caller()?.user_id(), false).await?;
     let tags = store::project::tags(app.db.reader(), "").await?;
     let query = query_pairs(req.query_string());
     list::answer(&req, &query, "projects", mine, |p| &p.id, |p, base| project(p, &tags, base))

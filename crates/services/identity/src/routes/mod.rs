@@ -1,17 +1,41 @@
 //! The route table.
 
 mod access;
+mod assignments;
+mod domains;
+mod endpoints;
 mod feed;
+mod grants;
+mod groups;
+mod projects;
+mod regions;
+mod roles;
+mod services;
+mod tags;
 mod tokens;
+mod users;
 mod versions;
 
 use ferrostack_http::Route;
 
 /// Every route.
 pub fn table() -> Vec<Route> {
-    let mut rows = versions::rows();
-    rows.extend(tokens::rows());
-    rows.extend(access::rows());
-    rows.extend(feed::rows());
-    rows
+    [
+        versions::rows(),
+        tokens::rows(),
+        access::rows(),
+        feed::rows(),
+        users::rows(),
+        groups::rows(),
+        projects::rows(),
+        tags::rows(),
+        domains::rows(),
+        roles::rows(),
+        grants::rows(),
+        assignments::rows(),
+        services::rows(),
+        endpoints::rows(),
+        regions::rows(),
+    ]
+    .concat()
 }

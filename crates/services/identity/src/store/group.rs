@@ -126,3 +126,11 @@ pub async fn remove_member<'e>(db: impl Exec<'e>, group_id: &str, user_id: &str)
     )
     .await
 }
+
+/// All memberships as (group, user).
+pub async fn memberships<'e>(db: impl Exec<'e>) -> Result<Vec<(String, String)>> {
+    sqlx::query_as("SELECT group_id, user_id FROM group_member ORDER BY group_id, user_id")
+        .fetch_all(db)
+        .await
+        .map_err(db_error)
+}

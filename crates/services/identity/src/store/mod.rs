@@ -12,6 +12,7 @@ pub mod role;
 pub mod service;
 pub mod user;
 
+use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::{Error, Result};
 use serde_json::{Map, Value};
@@ -38,9 +39,16 @@ pub(crate) fn changed(result: sqlx::any::AnyQueryResult) -> Change {
     if result.rows_affected() == 0 { Change::Stale } else { Change::Updated }
 }
 
-/// Maps a unique violation with `duplicate`, anything else as a database error.
+/// Maps a unique violation with `duplicate`, anything else as [`fault`].
 pub(crate) fn unique(error: sqlx::Error, duplicate: impl FnOnce() -> Error) -> Error {
-    if ferrostack_db::is_unique_violation(&error) { duplicate() } else { db_error(error) }
+    if ferrostack_db::is_unique_violation(&error) { duplicate() } else { fault(error) }
+}
+
+/// A database error; 409 where a row that is referred to went away, or came, in between.
+fn fault(error: sqlx::Error) -> Error {
+    let broken = matches!(&error, sqlx::Error::Database(d)
+        if d.code().is_some_and(|c| matches!(c.as_ref(), "787" | "23503")));
+    if broken { faults::raced("a reference") } else { db_error(error) }
 }
 
 /// Runs a statement whose count of rows does not matter.
@@ -51,5 +59,5 @@ pub(crate) async fn run<'q, 'e, E: Exec<'e>>(
 where
     'q: 'e,
 {
-    query.execute(executor).await.map(|r| r.rows_affected()).map_err(db_error)
+    query.execute(executor).await.map(|r| r.rows_affected()).map_err(fault)
 }

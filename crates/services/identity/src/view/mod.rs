@@ -1,9 +1,14 @@
 //! Domain types as JSON.
 
+pub mod assignment;
 pub mod catalog;
 pub mod domain;
+pub mod group;
 pub mod project;
+pub mod role;
+pub mod service;
 pub mod token;
+pub mod user;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};

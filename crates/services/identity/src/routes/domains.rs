@@ -1,0 +1,150 @@
+//! `/v3/domains`
+
+use super::projects;
+use crate::{
+    app::App,
+    faults,
+    input::{self, Checks},
+    list,
+    store::{
+        self,
+        project::{Project, Wanted},
+    },
+    view,
+};
+use actix_web::{HttpRequest, web};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, base_url, created, json, no_content, query_pairs};
+use ferrostack_model::{Error, Result, Timestamp, id};
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+pub(super) fn rows() -> Vec<Route> {
+    let one = "/v3/domains/{domain_id}";
+    vec![
+        Route::get("/v3/domains", || web::route().to(index))
+            .policy(&["identity:list_domains"])
+            .summary("List domains"),
+        Route::post("/v3/domains", || web::route().to(create))
+            .policy(&["identity:create_domain"])
+            .success(201)
+            .summary("Create a domain"),
+        Route::get(one, || web::route().to(show)).policy(&["identity:get_domain"]).summary("Show a domain"),
+        Route::patch(one, || web::route().to(update))
+            .policy(&["identity:update_domain"])
+            .summary("Update a domain"),
+        Route::delete(one, || web::route().to(delete))
+            .policy(&["identity:delete_domain"])
+            .success(204)
+            .summary("Delete a domain"),
+    ]
+}
+
+fn properties() -> Value {
+    json!({
+        "name": input::name(), "description": input::nullable_text(), "enabled": input::boolean(),
+        "tags": input::tags(), "options": input::immutable_option(),
+        "explicit_domain_id": {"type": "string", "pattern": "^[a-f0-9]{32}$"},
+    })
+}
+
+static CREATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &["name"]));
+static UPDATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &[]));
+const KNOWN: &[&str] = &["name", "description", "enabled", "tags", "options", "explicit_domain_id"];
+
+async fn allowed(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<Project> {
+    let domain = store::domain::get(app.db.reader(), id).await?;
+    match &domain {
+        Some(d) => ctx.enforce(rule, &[("target.domain.id", &d.id)])?,
+        None => ctx.enforce(rule, &[])?,
+    }
+    domain.ok_or_else(|| faults::not_found("domain", id))
+}
+
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    let own = input::own_domain(&ctx)?;
+    match &own {
+        Some(domain) => ctx.enforce("identity:list_domains", &[("target.domain.id", domain)])?,
+        None => ctx.enforce("identity:list_domains", &[])?,
+    }
+    let query = query_pairs(req.query_string());
+    let wanted = Wanted { domains: true, name: list::last(&query, "name"), ..Default::default() };
+    let mut domains = store::project::list(app.db.reader(), &wanted).await?;
+    domains.retain(|d| {
+        own.as_ref().is_none_or(|own| *own == d.id)
+            && list::passes(&query, "name", &d.name)
+            && list::passes_enabled(&query, d.enabled)
+    });
+    let tags = store::project::tags(app.db.reader(), "").await?;
+    list::answer(&req, &query, "domains", domains, |d| &d.id, |d, base| view::domain::domain(d, &tags, base))
+}
+
+async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+    ctx.enforce("identity:create_domain", &[])?;
+    let input = CREATE.object(&body.0, "domain")?;
+    let explicit = input::string(input, "explicit_domain_id").map(str::to_owned);
+    if let Some(id) = &explicit
+        && store::project::get(app.db.reader(), id).await?.is_some()
+    {
+        return Err(faults::taken("domain", &format!("Duplicate ID, {id}")).into());
+    }
+    let row = Project {
+        id: explicit.unwrap_or_else(id::hex),
+        name: input::string(input, "name").unwrap_or_default().to_owned(),
+        domain_id: String::new(),
+        parent_id: String::new(),
+        is_domain: 1,
+        description: input::string(input, "description").unwrap_or_default().to_owned(),
+        enabled: input::flag(input, "enabled").unwrap_or(true).into(),
+        options: input::options("{}", input),
+        extra: input::keep("{}", input, KNOWN),
+        created_at: Timestamp::now().0,
+        generation: 1,
+    };
+    let mut work = app.begin().await?;
+    let tags = projects::insert(&mut work, &row, input).await?;
+    app.commit(work).await?;
+    created(&json!({"domain": view::domain::domain(&row, &tags, &base_url(&req))}))
+}
+
+async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+    let domain = allowed(&app, &ctx, &id, "identity:get_domain").await?;
+    let tags = store::project::tags(app.db.reader(), &id).await?;
+    json(&json!({"domain": view::domain::domain(&domain, &tags, &base_url(&req))}))
+}
+
+async fn update(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+    body: JsonBody,
+) -> ApiResult {
+    allowed(&app, &ctx, &id, "identity:update_domain").await?;
+    let input = UPDATE.object(&body.0, "domain")?;
+    input::same_id(input, &id, "domain")?;
+    let (row, tags) = projects::change(&app, &id, input, "domain").await?;
+    json(&json!({"domain": view::domain::domain(&row, &tags, &base_url(&req))}))
+}
+
+async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+    let domain = allowed(&app, &ctx, &id, "identity:delete_domain").await?;
+    remove(&app, &domain).await?;
+    no_content()
+}
+
+/// Removes a disabled domain with all it owns.
+pub(super) async fn remove(app: &App, domain: &Project) -> Result<()> {
+    let mut work = app.begin().await?;
+    let now = store::domain::get(&mut *work.tx, &domain.id)
+        .await?
+        .ok_or_else(|| faults::not_found("domain", &domain.id))?;
+    if now.immutable() {
+        return Err(faults::immutable("delete", "domain", &domain.id));
+    }
+    if now.enabled == 1 {
+        return Err(Error::forbidden("Cannot delete a domain that is enabled, please disable it first."));
+    }
+    store::domain::delete(&mut work.tx, &domain.id).await?;
+    work.revoke_domain(&domain.id);
+    app.commit(work).await
+}

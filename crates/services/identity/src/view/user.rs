@@ -1,0 +1,18 @@
+//! Users as JSON.
+
+use super::object;
+use crate::store::{self, user::User};
+use serde_json::{Value, json};
+
+/// A user; the password never shows.
+pub fn user(row: &User, base: &str) -> Value {
+    let mut known = json!({
+        "id": row.id, "name": row.name, "domain_id": row.domain_id, "enabled": row.enabled == 1,
+        "password_expires_at": null, "options": store::members(&row.options),
+    });
+    if !row.default_project_id.is_empty() {
+        known["default_project_id"] = json!(row.default_project_id);
+    }
+    known["links"] = json!({"self": format!("{base}/v3/users/{}", super::segment(&row.id))});
+    object(store::members(&row.extra), known)
+}
