@@ -1,0 +1,17 @@
+//! The identity API against a really started service, on SQLite and (where `FERROSTACK_TEST_POSTGRES` names
+//! one) on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod it {
+    mod bootstrap;
+    mod catalog;
+    mod grants;
+    mod hostile;
+    mod lists;
+    mod matrix;
+    mod people;
+    mod projects;
+    mod revocations;
+    pub mod support;
+    mod tokens;
+}

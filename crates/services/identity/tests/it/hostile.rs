@@ -1,0 +1,232 @@
+//! Bad input: refused with 400, changing nothing, and never a fault of ours.
+
+use super::support::*;
+use ferrostack_http::Method;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use serde_json::{Value, json};
+
+const NOUNS: [&str; 8] =
+    ["users", "groups", "projects", "domains", "roles", "services", "endpoints", "regions"];
+
+fn singular(plural: &str) -> &str {
+    plural.trim_end_matches('s')
+}
+
+#[tokio::test]
+async fn bad_members() {
+    each(async |c| {
+        let admin = c.admin().await;
+        let mut before = Vec::new();
+        for noun in NOUNS {
+            before.push(c.get(&admin, &format!("/v3/{noun}")).await.is(200).text);
+        }
+        let service = c.get(&admin, "/v3/services").await.json()["services"][0]["id"].clone();
+        for noun in NOUNS {
+            let path = format!("/v3/{noun}");
+            let one = singular(noun);
+            let good = match noun {
+                "services" => json!({"type": "x"}),
+                "endpoints" => json!({"interface": "public", "url": "http://x", "service_id": service}),
+                "regions" => json!({"id": "x"}),
+                _ => json!({"name": "x"}),
+            };
+            let mut bad: Vec<Value> = vec![
+                json!({}),
+                json!([]),
+                json!("x"),
+                json!(null),
+                json!({one: 5}),
+                json!({one: []}),
+                json!({one: null}),
+            ];
+            let mut with = |name: &str, value: Value| {
+                let mut body = good.clone();
+                body[name] = value;
+                bad.push(json!({one: body}));
+            };
+            let long = "x".repeat(256);
+            for (name, nouns) in [
+                ("name", &["users", "groups", "projects", "domains", "roles"][..]),
+                ("type", &["services"]),
+                ("url", &["endpoints"]),
+                ("id", &["regions"]),
+            ] {
+                if nouns.contains(&noun) {
+                    for value in [json!(5), json!(true), json!([]), json!({}), json!(long)] {
+                        with(name, value);
+                    }
+                    if name != "id" {
+                        with(name, json!(""));
+                        with(name, Value::Null);
+                    }
+                }
+            }
+            with("description", json!(5));
+            if noun != "groups" && noun != "roles" && noun != "regions" {
+                with("enabled", json!("yes"));
+            }
+            with("description", json!("a\u{0}b"));
+            with("ex\u{0}tra", json!("x"));
+            with("extra", json!([{"deep": "\u{0}"}]));
+            if noun == "users" {
+                with("password", json!(5));
+                with("password", json!("x".repeat(5000)));
+                with("options", json!({"unknown": true}));
+                with("options", json!({"multi_factor_auth_rules": "x"}));
+                with("default_project_id", json!(5));
+                with("domain_id", json!(5));
+            }
+            if noun == "projects" {
+                with("tags", json!("x"));
+                with("tags", json!(["x".repeat(256)]));
+                with("options", json!({"immutable": "x"}));
+                with("parent_id", json!(5));
+            }
+            for body in bad {
+                let answer = c.post(&admin, &path, body.clone()).await;
+                let short: String = body.to_string().chars().take(200).collect();
+                assert_eq!(answer.status, 400, "POST {path} {short}: {}", answer.text);
+                assert_eq!(answer.json()["error"]["title"], "Bad Request");
+                assert!(answer.text.len() < 2000, "{}", answer.text);
+            }
+            let big = json!({one: {"name": "x", "type": "x", "extra": "y".repeat(200_000)}});
+            c.post(&admin, &path, big).await.is(413);
+        }
+        for (noun, before) in NOUNS.iter().zip(before) {
+            assert_eq!(c.get(&admin, &format!("/v3/{noun}")).await.is(200).text, before, "{noun} changed");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_paths_and_queries() {
+    each(async |c| {
+        let admin = c.admin().await;
+        for noun in NOUNS {
+            for id in ["nosuch", "%25", "..%2f", "%27%20OR%201=1--", "%c3%28", &"x".repeat(2000)] {
+                let answer = c.get(&admin, &format!("/v3/{noun}/{id}")).await;
+                assert!(matches!(answer.status, 400 | 404), "{noun}/{id}: {} {}", answer.status, answer.text);
+            }
+            c.get(&admin, &format!("/v3/{noun}/%00")).await.is(400);
+            c.get(&admin, &format!("/v3/{noun}?name=%00&type=%00")).await.is(400);
+            c.get(&admin, &format!("/v3/{noun}?name='%20OR%20''='&name__icontains=%25")).await.is(200);
+            c.get(&admin, &format!("/v3/{noun}?{}", "x".repeat(9000))).await.is(400);
+        }
+        let raw = c.http.post(format!("{}/v3/users", c.base)).header("x-auth-token", &admin);
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(raw.body(deep).send().await.unwrap().status(), 400);
+        let raw = c.http.post(format!("{}/v3/users", c.base)).header("x-auth-token", &admin);
+        assert_eq!(raw.header("content-type", "text/plain").body("{}").send().await.unwrap().status(), 400);
+    })
+    .await;
+}
+
+fn any_json(depth: u32) -> impl Strategy<Value = Value> {
+    let words = [
+        "auth",
+        "identity",
+        "methods",
+        "password",
+        "token",
+        "user",
+        "scope",
+        "project",
+        "domain",
+        "id",
+        "name",
+        "group",
+        "role",
+        "service",
+        "endpoint",
+        "region",
+        "tags",
+        "options",
+        "immutable",
+        "enabled",
+        "parent_id",
+        "domain_id",
+        "default_project_id",
+        "type",
+        "url",
+        "interface",
+        "service_id",
+        "region_id",
+        "description",
+        "original_password",
+        "is_domain",
+        "system",
+        "all",
+        "explicit_domain_id",
+        "parent_region_id",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(|n| json!(n)),
+        any::<f64>().prop_map(|n| json!(n)),
+        prop::sample::select(words.to_vec()).prop_map(|w| json!(w)),
+        prop::sample::select(vec!["default", "RegionOne", "public", "http://x/%(a)s", "unscoped"])
+            .prop_map(|w| json!(w)),
+        "\\PC{0,12}".prop_map(Value::String),
+        ".{0,4}".prop_map(Value::String),
+    ];
+    leaf.prop_recursive(depth, 40, 6, move |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+            3 => prop::collection::hash_map(prop::sample::select(words.to_vec()), inner, 1..6)
+                .prop_map(|m| Value::Object(m.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
+        ]
+    })
+}
+
+/// Random bodies to every route that takes one: no answer is a fault of ours.
+#[tokio::test]
+async fn random_bodies() {
+    each(async |c| {
+        let admin = c.admin().await;
+        let (project, user) = c.person(&admin, "bob", "member").await;
+        let mut runner = TestRunner::deterministic();
+        let bodies = any_json(5);
+        for route in ferrostack_identity::routes::table() {
+            if !matches!(route.method, Method::POST | Method::PATCH | Method::PUT) {
+                continue;
+            }
+            let path = route
+                .path
+                .replace("{user_id}", &user)
+                .replace("{project_id}", &project)
+                .replace("{domain_id}", "default");
+            let noun = route.path.split('/').nth(2).unwrap_or_default();
+            for n in 0..40 {
+                let inner = bodies.new_tree(&mut runner).unwrap().current();
+                let body = match (n % 3, noun) {
+                    (0, _) => inner,
+                    (_, "auth") => json!({"auth": inner}),
+                    (_, noun) => json!({singular(noun): inner}),
+                };
+                // The test's own user and domain stay usable.
+                let text = body.to_string();
+                if route.method == Method::PATCH
+                    && (text.contains("\"enabled\"") || text.contains("immutable"))
+                {
+                    continue;
+                }
+                let answer = c.call(&admin, route.method.as_str(), &path, Some(body.clone())).await;
+                assert!(
+                    answer.status < 500,
+                    "{} {path} {body}: {} {}",
+                    route.method,
+                    answer.status,
+                    answer.text
+                );
+                assert_ne!(
+                    answer.status,
+                    401 * u16::from(noun != "auth" && !path.ends_with("/password")),
+                    "{path} {body}"
+                );
+            }
+        }
+    })
+    .await;
+}
