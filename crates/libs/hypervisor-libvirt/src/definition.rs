@@ -48,6 +48,7 @@ pub struct Hardware {
     video: &'static str,
     windows: bool,
     tablet: bool,
+    efi: bool,
 }
 
 /// `value` if it is one of `known`.
@@ -94,7 +95,10 @@ impl Hardware {
         )?;
         let video = get("hw_video_model").unwrap_or("vga");
         let video = choose("hw_video_model", video, &["vga", "cirrus", "virtio", "bochs", "none"])?;
+        let efi = choose("hw_firmware_type", get("hw_firmware_type").unwrap_or("bios"), &["bios", "uefi"])?
+            == "uefi";
         Ok(Self {
+            efi,
             machine,
             bus,
             vif,
@@ -190,6 +194,7 @@ fn os(guest: &Guest, files: &GuestFiles, hardware: &Hardware, traits: &HostTrait
     let direct = guest.kernel.is_some();
     let cmdline = guest.spec.image.properties.get("os_command_line").map(|line| clean(line));
     Os {
+        firmware: hardware.efi.then_some("efi"),
         kind: OsType { arch: traits.arch.clone(), machine: hardware.machine.clone(), kind: "hvm" },
         kernel: direct.then(|| text(files.kernel())),
         initrd: (direct && guest.ramdisk.is_some()).then(|| text(files.ramdisk())),

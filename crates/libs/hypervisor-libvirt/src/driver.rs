@@ -418,10 +418,11 @@ impl Shared {
 
     /// Tells of a guest's power state if it is not what was last known. Waits for an operation on the guest to end.
     async fn report(&self, id: &str) {
+        let _lock = self.guests.lock(id).await;
+        // Only now: an operation that makes the guest known may have been under way.
         if !self.known.lock().contains_key(id) {
             return;
         }
-        let _lock = self.guests.lock(id).await;
         let power = match self.power(id).await {
             Ok(power) => power,
             Err(e) if e.kind == ferrostack_model::ErrorKind::NotFound => PowerState::NoState,

@@ -86,6 +86,9 @@ pub struct Entry {
 /// `<os>`
 #[derive(Clone, Debug, Serialize)]
 pub struct Os {
+    /// `efi`: libvirt chooses the firmware's files.
+    #[serde(rename = "@firmware", skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<&'static str>,
     /// `hvm` with machine and architecture.
     #[serde(rename = "type")]
     pub kind: OsType,

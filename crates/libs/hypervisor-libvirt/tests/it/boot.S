@@ -1,6 +1,7 @@
 # The smallest guest: a boot sector that greets on the serial port and obeys the power button.
 #   as --32 -o boot.o boot.S && objcopy -O binary -j .text boot.o boot.bin
-# The byte at offset 3 is its mode: 'B' obeys the button, 'I' ignores it, 'S' shuts itself down at once.
+# The byte at offset 3 is its mode: 'B' obeys the button, 'I' ignores it, 'S' shuts itself down at once, 'L' talks
+# without end.
 # Works on machine type pc, whose power management SeaBIOS puts at port 0x600.
         .code16
 start:  jmp     begin
@@ -13,9 +14,12 @@ begin:  cli
         mov     $0x7c00, %sp
         sti
         mov     $0x7c00 + hello - start, %si
-        call    print
+again:  call    print
         cmpb    $'S', 0x7c00 + mode - start
         je      off
+        mov     $0x7c00 + hello - start, %si
+        cmpb    $'L', 0x7c00 + mode - start
+        je      again
         # let the power button be reported
         mov     $0x602, %dx
         mov     $0x100, %ax

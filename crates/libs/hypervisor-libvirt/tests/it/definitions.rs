@@ -92,6 +92,7 @@ fn cases() -> Vec<(&'static str, Guest, HostTraits)> {
         ("everything_tcg_q35_scsi", with(&[("hw_machine_type", "q35"), ("hw_disk_bus", "scsi")]), tcg()),
         ("ide_on_pc", with(&[("hw_disk_bus", "ide"), ("hw_vif_model", "rtl8139")]), tcg()),
         ("windows_kvm", with(&windows), kvm()),
+        ("efi_on_q35", with(&[("hw_firmware_type", "uefi"), ("hw_machine_type", "q35")]), tcg()),
         ("windows_tcg", with(&windows), tcg()),
         ("direct_boot", direct(), tcg()),
     ]
@@ -137,6 +138,9 @@ fn libvirt_takes_every_golden_definition() {
     let Ok(uri) = std::env::var("FERROSTACK_TEST_LIBVIRT") else { return };
     let connect = Connect::open(Some(&uri)).unwrap();
     for (name, guest, traits) in cases() {
+        if name.starts_with("efi") && !std::path::Path::new("/usr/share/qemu/firmware").exists() {
+            continue;
+        }
         if traits.kvm && !connect.capabilities().unwrap().contains("<domain type='kvm'/>") {
             continue;
         }
@@ -198,6 +202,7 @@ proptest! {
     #[test]
     fn no_property_breaks_a_definition(value in ".{0,80}", key in prop::sample::select(vec![
         "hw_disk_bus", "hw_vif_model", "hw_machine_type", "hw_video_model", "os_type", "hw_pointer_model",
+        "hw_firmware_type",
     ])) {
         let guest = with(&[(key, &value)]);
         let temp = tempfile::tempdir().unwrap();

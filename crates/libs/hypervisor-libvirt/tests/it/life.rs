@@ -6,6 +6,7 @@ use ferrostack_hypervisor_libvirt::{LibvirtHypervisor, LibvirtOptions, VirtType,
 use ferrostack_model::ErrorKind;
 use ferrostack_model::guest::WantedPower;
 use ferrostack_model::server::PowerState;
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,6 +115,13 @@ async fn only_what_nobody_ordered_is_told() {
     // Somebody pulls the plug behind our back.
     lab.virsh().lookup_domain_by_uuid_string(id).unwrap().destroy().unwrap();
     assert_eq!(told(&mut events, id).await, PowerState::Shutdown);
+    // QEMU dies.
+    driver.start(id).await.unwrap();
+    let pid = qemu_of(id).expect("a running QEMU");
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    let start = Instant::now();
+    assert_eq!(told(&mut events, id).await, PowerState::Shutdown);
+    assert!(start.elapsed() < Duration::from_secs(5), "seen after {:?}", start.elapsed());
     driver.destroy(id).await.unwrap();
     // A guest that shuts itself down.
     let mut guest = lab.guest(b'S');
@@ -125,6 +133,16 @@ async fn only_what_nobody_ordered_is_told() {
     while let Ok(event) = events.try_recv() {
         assert!(event.server_id != *id && event.server_id != own, "told of what was ordered: {event:?}");
     }
+}
+
+/// The process of a guest on this machine.
+fn qemu_of(id: &str) -> Option<String> {
+    std::fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.ok()?.path();
+        let line = std::fs::read_to_string(path.join("cmdline")).ok()?;
+        let qemu = line.split('\0').next()?.contains("qemu-system") && line.contains(&format!("uuid\0{id}"));
+        qemu.then(|| path.file_name().unwrap().to_string_lossy().into_owned())
+    })
 }
 
 /// The next event of a guest; other tests' guests on the same libvirtd are heard too.
@@ -172,7 +190,7 @@ async fn every_interruption_is_made_good() {
     let mut guest = lab.guest(b'B');
     let id = guest.spec.server_id.clone();
     guest.spec.nics = vec![nic(&id, &network, 10)];
-    for millis in [60, 90, 120, 150, 180, 220, 260, 300, 400, 600] {
+    for millis in [0, 5, 15, 30, 60, 100, 150, 250, 400, 700] {
         killed_while("ensure", millis, &lab.options.state_dir, &guest);
         assert_eq!(lab.driver.ensure(&guest).await.unwrap(), PowerState::Running, "after {millis} ms");
         killed_while("destroy", millis, &lab.options.state_dir, &guest);
@@ -182,13 +200,11 @@ async fn every_interruption_is_made_good() {
         lab.driver.destroy(&id).await.unwrap();
         lab.assert_gone(&id);
     }
-    assert!(
-        lab.virsh().lookup_network_by_uuid_string(&network.id).is_err(),
-        "the network went with its last port"
-    );
+    let left = lab.virsh().lookup_network_by_uuid_string(&network.id);
+    assert!(left.is_err(), "the network went with its last port");
 }
 
-/// Runs `work` on the guest in another process, which is killed after a moment.
+/// Runs `work` on the guest in another process, which is killed a moment after it began.
 fn killed_while(work: &str, millis: u64, state: &std::path::Path, guest: &Guest) {
     let spec = serde_json::to_string(guest).unwrap();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -196,10 +212,16 @@ fn killed_while(work: &str, millis: u64, state: &std::path::Path, guest: &Guest)
         .env("FERROSTACK_TEST_CHILD", work)
         .env("FERROSTACK_TEST_CHILD_STATE", state)
         .env("FERROSTACK_TEST_CHILD_GUEST", spec)
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    assert!(
+        output.lines().map_while(Result::ok).any(|line| line.contains("child begins")),
+        "the child fails"
+    );
+    // The moment of death is what is tested.
     std::thread::sleep(Duration::from_millis(millis));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -215,6 +237,7 @@ async fn child_of_every_interruption() {
     options.virt_type = VirtType::Qemu;
     let guest: Guest = serde_json::from_str(&variable("FERROSTACK_TEST_CHILD_GUEST")).unwrap();
     let driver = LibvirtHypervisor::connect(options).await.unwrap();
+    println!("\nchild begins");
     match work.as_str() {
         "ensure" => drop(driver.ensure(&guest).await),
         _ => drop(driver.destroy(&guest.spec.server_id).await),
@@ -314,4 +337,37 @@ async fn a_program_is_proven_through_libvirt_too() {
     let connection = ferrostack_hypervisor_libvirt::connection::Connection::new(&lab.options.uri, 1, sink);
     let proof = probe::by_libvirt(&lab.options.state_dir, &connection, "qemu").await;
     assert_eq!(proof, probe::Proof::Works);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_of_drivers_holds() {
+    let Some(lab) = lab().await else { return };
+    let network = network(9);
+    let make = |id: &str, generation| {
+        let mut guest = lab.guest(b'B');
+        guest.spec.instance_name = format!("instance-{id}");
+        guest.spec.server_id = id.into();
+        guest.spec.generation = generation;
+        guest.spec.nics = vec![nic(id, &network, 10)];
+        guest
+    };
+    ferrostack_hypervisor::contract::hypervisor_contract(&lab.driver, make).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_talks_without_end_does_not_fill_the_disk() {
+    let Some(lab) = lab().await else { return };
+    let guest = lab.guest(b'L');
+    let id = &guest.spec.server_id;
+    lab.driver.ensure(&guest).await.unwrap();
+    let dir = lab.options.state_dir.join("instances").join(id);
+    let size = |name: &str| std::fs::metadata(dir.join(name)).map(|m| m.len());
+    eventually("two rotated logs", || async { size("console.log.1").ok() }).await;
+    assert!(size("console.log.2").is_err(), "only two are kept");
+    // What is written between the look at the size and the copy comes on top.
+    assert!(size("console.log.0").unwrap() < 10 * lab.options.console_log_bytes);
+    let console = lab.driver.console_output(id, 1000).await.unwrap();
+    assert_eq!(console.len(), 1000);
+    assert!(!console.contains(&0), "QEMU appends: no hole is left by the truncation");
+    lab.driver.destroy(id).await.unwrap();
 }
