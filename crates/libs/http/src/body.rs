@@ -41,6 +41,15 @@ impl FromRequest for JsonBody {
             let is_json = content_type.is_empty()
                 || content_type.starts_with("application/json")
                 || (style == Style::Glance && content_type.starts_with("application/openstack-images"));
+            // Nova takes plain text for JSON, and no body for null.
+            if style == Style::Nova && bytes.is_empty() {
+                return Ok(JsonBody(Value::Null));
+            }
+            let is_json = is_json
+                || (style == Style::Nova
+                    && ["text/plain", "application/vnd.openstack.compute+json"]
+                        .iter()
+                        .any(|t| content_type.starts_with(t)));
             if !bytes.is_empty() && !is_json {
                 return Err(unsupported(style, &content_type).into());
             }
@@ -77,6 +86,7 @@ fn unsupported(style: Style, content_type: &str) -> Error {
         Style::Keystone => Error::bad_request(format!(
             "Expecting to find application/json in Content-Type header. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error. Got {short}"
         )),
+        Style::Nova => Error::new(ErrorKind::UnsupportedMediaType, "Unsupported Content-Type"),
         _ => Error::new(ErrorKind::UnsupportedMediaType, format!("Unsupported Content-Type {short}")),
     }
 }

@@ -1,6 +1,6 @@
 //! The one middleware: request id, path forms, microversion, token, error body, access log, metrics.
 
-use crate::{Access, ApiError, Ctx, Route, Style, server::ServiceSpec};
+use crate::{Access, ApiError, Ctx, Route, Style, base_url, nova, server::ServiceSpec};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
@@ -47,19 +47,29 @@ impl Matcher {
     pub fn new(routes: &[Route]) -> Self {
         Self(routes.iter().map(|r| (ResourceDef::new(r.path), r.method.clone(), r.access)).collect())
     }
-    /// Whether any row has this path, and whether the one for `method` is public.
-    fn find(&self, path: &str, method: &Method) -> (bool, bool) {
-        let mut known = false;
+    /// Whether any row has this path, whether one is for `method`, and whether that one is public.
+    fn find(&self, path: &str, method: &Method, style: Style) -> Found {
+        let mut found = Found::default();
+        // Nova has no HEAD.
+        let head = *method == Method::HEAD && style != Style::Nova;
         for (def, have, access) in &self.0 {
             if def.is_match(path) {
-                known = true;
-                if have == method || (*method == Method::HEAD && *have == Method::GET) {
-                    return (true, *access == Access::Public);
+                found.path = true;
+                if have == method || (head && *have == Method::GET) {
+                    return Found { path: true, method: true, public: *access == Access::Public };
                 }
             }
         }
-        (known, false)
+        found
     }
+}
+
+/// What the table knows of a request.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    path: bool,
+    method: bool,
+    public: bool,
 }
 
 /// A route guard: the request's microversion is in the window.
@@ -74,6 +84,8 @@ impl Guard for InWindow {
 /// What the edge learns before the handler runs.
 struct Prepared {
     version: Microversion,
+    /// The version for the answer's headers, if it has them.
+    stamp: Option<String>,
     legacy: bool,
     project_in_url: Option<String>,
     caller: Option<Arc<Caller>>,
@@ -100,9 +112,9 @@ pub async fn edge<B: MessageBody + 'static>(
     let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
 
     let prepared = prepare(&mut req, &spec, &matcher).await;
-    let (version, prepared) = match prepared {
-        Ok(p) => (p.version, Ok(p)),
-        Err((version, error)) => (version, Err(error)),
+    let (stamp, prepared) = match prepared {
+        Ok(p) => (p.stamp.clone(), Ok(p)),
+        Err((stamp, error)) => (stamp, Err(error)),
     };
     let user = prepared.as_ref().ok().and_then(|p| p.caller.as_ref()).map(|c| c.claims.sub.clone());
     let mut response = match prepared {
@@ -137,7 +149,7 @@ pub async fn edge<B: MessageBody + 'static>(
         }
         response = render(response, &spec, &error, accept.as_deref());
     }
-    headers(&mut response, &spec, &request_id, version);
+    headers(&mut response, &spec, &request_id, stamp.as_deref());
 
     let status = response.status().as_u16();
     REQUESTS.with_label_values(&[spec.name, method.as_str(), &status.to_string()]).inc();
@@ -156,35 +168,39 @@ async fn prepare(
     req: &mut ServiceRequest,
     spec: &ServiceSpec,
     matcher: &Matcher,
-) -> Result<Prepared, (Microversion, Error)> {
-    let lowest = Microversion::MIN;
+) -> Result<Prepared, (Option<String>, Error)> {
     if req.uri().to_string().len() > MAX_PATH {
-        return Err((lowest, Error::bad_request("The request URI is too long.")));
+        return Err((None, Error::bad_request("The request URI is too long.")));
     }
     // No name or id has a NUL, and PostgreSQL refuses it in any text.
     if req.uri().to_string().contains("%00") {
-        return Err((lowest, Error::bad_request("The request URI holds a NUL character.")));
+        return Err((None, Error::bad_request("The request URI holds a NUL character.")));
     }
     let shape = reshape(spec.style, req.path());
     if shape.path != req.path() {
         rewrite(req, &shape.path);
     }
-    let version = if spec.style == Style::Nova { negotiate(req)? } else { lowest };
     let path = req.path().to_owned();
-    let free = matches!(path.as_str(), "/healthcheck" | "/metrics");
-    let (known, public) = matcher.find(&path, req.method());
+    let nova = spec.style == Style::Nova;
+    let found = matcher.find(&path, req.method(), spec.style);
+    // Nova's CORS layer answers every OPTIONS, and a path without a version gets the list of versions.
+    let free = matches!(path.as_str(), "/healthcheck" | "/metrics")
+        || (nova && (*req.method() == Method::OPTIONS || !is_versioned(&path)));
     // Keystone looks at the route first; the others put the token check before everything.
-    let needs_token = !free && !public && (known || spec.style != Style::Keystone);
+    let needs_token = !free && !found.public && (found.path || spec.style != Style::Keystone);
     let token = header_text(req, "x-auth-token").map(str::to_owned);
     let caller = match token {
-        Some(token) if needs_token || public => match spec.verifier.verify(&token).await {
+        Some(token) if needs_token || found.public => match spec.verifier.verify(&token).await {
             Ok(caller) => Some(caller),
-            Err(_) if public => None,
-            Err(error) => return Err((version, error)),
+            Err(_) if found.public => None,
+            Err(error) => return Err((None, error)),
         },
-        _ if needs_token => return Err((version, Error::unauthorized())),
+        _ if needs_token => return Err((None, Error::unauthorized())),
         _ => None,
     };
+    let negotiates = nova && found.method && !shape.legacy && path.starts_with("/v2.1");
+    let version = if negotiates { negotiate(req)? } else { Microversion::MIN };
+    let stamp = negotiates.then(|| version.to_string());
     if let (Some(wanted), Some(caller)) = (&shape.project_id, &caller)
         && wanted.replace('-', "") != caller.project_id().replace('-', "")
     {
@@ -192,9 +208,14 @@ async fn prepare(
             "Malformed request URL: URL's project_id '{wanted}' doesn't match Context's project_id '{}'",
             caller.project_id()
         );
-        return Err((version, Error::bad_request(text)));
+        return Err((stamp, Error::bad_request(text)));
     }
-    Ok(Prepared { version, legacy: shape.legacy, project_in_url: shape.project_id, caller })
+    Ok(Prepared { version, stamp, legacy: shape.legacy, project_in_url: shape.project_id, caller })
+}
+
+/// Whether Nova's URL map sends the path to one of its APIs or version documents.
+fn is_versioned(path: &str) -> bool {
+    path == "/" || matches!(path.split('/').nth(1), Some("v2" | "v2.1"))
 }
 
 /// A path in its one form, with what the other forms said.
@@ -213,7 +234,9 @@ fn reshape(style: Style, path: &str) -> Shape {
     if style == Style::Nova && segments.len() > 1 && matches!(segments[0], "v2" | "v2.1") {
         legacy = segments[0] == "v2";
         segments[0] = "v2.1";
-        if segments.len() > 1 && id::is_uuid_like(segments[1]) {
+        // Nova's pattern for the project segment; no collection's name fits it.
+        let is_project = |s: &str| s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+        if segments.len() > 1 && is_project(segments[1]) {
             project_id = Some(segments.remove(1).to_owned());
         }
     }
@@ -249,8 +272,9 @@ fn rewrite(req: &mut ServiceRequest, path: &str) {
     }
 }
 
-/// The microversion headers, `OpenStack-API-Version` first.
-fn negotiate(req: &ServiceRequest) -> Result<Microversion, (Microversion, Error)> {
+/// The microversion headers, `OpenStack-API-Version` first. A version out of range is echoed in the answer's
+/// headers; of a malformed one they say nothing.
+fn negotiate(req: &ServiceRequest) -> Result<Microversion, (Option<String>, Error)> {
     let new = header_text(req, "openstack-api-version").and_then(|text| {
         text.split(',').find_map(|part| part.trim().strip_prefix("compute ").map(str::trim))
     });
@@ -260,14 +284,14 @@ fn negotiate(req: &ServiceRequest) -> Result<Microversion, (Microversion, Error)
         Some(text) => text,
     };
     let is_version = wanted.split_once('.').is_some_and(|(major, minor)| {
-        let digits = |s: &str| !s.is_empty() && s.len() <= 6 && s.bytes().all(|b| b.is_ascii_digit());
+        let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
         digits(major) && digits(minor) && !major.starts_with('0') && (minor == "0" || !minor.starts_with('0'))
     });
     if !is_version {
         let short: String = wanted.chars().take(64).collect();
         let text =
             format!("API Version String {short} is of invalid format. Must be of format MajorNum.MinorNum.");
-        return Err((Microversion::MIN, Error::bad_request(text)));
+        return Err((None, Error::bad_request(text)));
     }
     match wanted.parse::<Microversion>() {
         Ok(v) if v >= Microversion::MIN && v <= Microversion::MAX => Ok(v),
@@ -277,7 +301,7 @@ fn negotiate(req: &ServiceRequest) -> Result<Microversion, (Microversion, Error)
                 Microversion::MIN,
                 Microversion::MAX
             );
-            Err((Microversion::MIN, Error::new(ErrorKind::NotAcceptable, text)))
+            Err((Some(wanted.to_owned()), Error::new(ErrorKind::NotAcceptable, text)))
         }
     }
 }
@@ -312,7 +336,7 @@ fn headers<B>(
     response: &mut ServiceResponse<B>,
     spec: &ServiceSpec,
     request_id: &str,
-    version: Microversion,
+    version: Option<&str>,
 ) {
     let map = response.headers_mut();
     let mut set = |name: &'static str, value: &str| {
@@ -325,9 +349,12 @@ fn headers<B>(
         Style::Keystone => set("vary", "X-Auth-Token"),
         Style::Nova => {
             set("x-compute-request-id", request_id);
-            set("openstack-api-version", &format!("compute {version}"));
-            set("x-openstack-nova-api-version", &version.to_string());
-            set("vary", "OpenStack-API-Version, X-OpenStack-Nova-API-Version");
+            if let Some(version) = version {
+                set("openstack-api-version", &format!("compute {version}"));
+                set("x-openstack-nova-api-version", version);
+                set("vary", "OpenStack-API-Version");
+                map.append(header::VARY, HeaderValue::from_static("X-OpenStack-Nova-API-Version"));
+            }
         }
         Style::Glance | Style::Neutron => {}
     }
@@ -338,12 +365,26 @@ fn header_text<'a>(req: &'a ServiceRequest, name: &str) -> Option<&'a str> {
 }
 
 /// No row has the path.
-pub async fn not_found(ctx: Ctx) -> Result<HttpResponse, ApiError> {
+pub async fn not_found(req: HttpRequest, ctx: Ctx) -> Result<HttpResponse, ApiError> {
+    if ctx.style == Style::Nova {
+        return Ok(no_route(&req));
+    }
     if ctx.style == Style::Keystone {
         let body = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n";
         return Ok(HttpResponse::NotFound().content_type("text/html; charset=utf-8").body(body));
     }
     Err(Error::not_found("The resource could not be found.").into())
+}
+
+/// Nova's answer to what no row has.
+fn no_route(req: &HttpRequest) -> HttpResponse {
+    if *req.method() == Method::OPTIONS {
+        return HttpResponse::Ok().finish();
+    }
+    if !is_versioned(req.path()) {
+        return nova::choices(&base_url(req), req.path());
+    }
+    nova::no_route(req.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()))
 }
 
 /// The path exists but not for this method, or not at this microversion (then 404).
@@ -354,6 +395,8 @@ pub fn method_not_allowed(
         let has_method = allowed.split(", ").any(|m| m == req.method().as_str());
         std::future::ready(if has_method {
             Err(Error::not_found("The resource could not be found.").into())
+        } else if ctx.style == Style::Nova {
+            Ok(no_route(&req))
         } else {
             let mut response = match ctx.style {
                 Style::Keystone => HttpResponse::MethodNotAllowed()

@@ -6,6 +6,7 @@ mod body;
 mod context;
 mod edge;
 mod links;
+mod nova;
 mod paging;
 mod route;
 mod schema;

@@ -1,5 +1,6 @@
 //! Whose error bodies and header rules a service follows.
 
+use crate::nova::python_json;
 use actix_web::http::StatusCode;
 use ferrostack_model::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -35,7 +36,11 @@ impl Style {
         let reason = status.canonical_reason().unwrap_or("Error");
         let value = match self {
             Self::Keystone => json!({"error": {"code": code, "message": message, "title": reason}}),
-            Self::Nova => nova(code, error.kind, message),
+            Self::Nova => {
+                let content_type =
+                    if code == 401 { "application/json" } else { "application/json; charset=UTF-8" };
+                return (content_type, python_json(&nova(code, reason, message)));
+            }
             Self::Neutron => json!({"NeutronError": {
                 "type": error.name.unwrap_or(neutron_type(error.kind)), "message": message, "detail": ""}}),
             Self::Glance => return glance(code, reason, message, accept),
@@ -44,10 +49,11 @@ impl Style {
     }
 }
 
-fn nova(code: u16, kind: ErrorKind, message: &str) -> Value {
+fn nova(code: u16, reason: &str, message: &str) -> Value {
     let name = match code {
         400 => "badRequest",
-        401 => "unauthorized",
+        // The token middleware answers this one.
+        401 => return json!({"error": {"code": code, "title": reason, "message": message}}),
         403 => "forbidden",
         404 => "itemNotFound",
         405 => "badMethod",
@@ -59,7 +65,6 @@ fn nova(code: u16, kind: ErrorKind, message: &str) -> Value {
         503 => "serviceUnavailable",
         _ => "computeFault",
     };
-    let _ = kind;
     json!({name: {"code": code, "message": message}})
 }
 
@@ -87,13 +92,17 @@ fn escape(text: &str) -> String {
 const GLANCE_UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you requested. Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand how to supply the credentials required.";
 
 fn glance(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'static str, String) {
-    let message = if code == 401 { GLANCE_UNAUTHORIZED } else { message };
+    webob(code, reason, if code == 401 { GLANCE_UNAUTHORIZED } else { message }, accept)
+}
+
+/// An error as webob writes it: Glance's, and those of Nova's router.
+pub fn webob(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'static str, String) {
     // webob's negotiation: JSON only if the client asks for it and not for anything.
     let wants_json = accept.is_some_and(|a| a.contains("application/json") && !a.contains("text/html"));
     if wants_json {
         let message = format!("{}<br /><br />\n\n\n", escape(message));
         let body = json!({"message": message, "code": format!("{code} {reason}"), "title": reason});
-        return ("application/json", body.to_string());
+        return ("application/json", python_json(&body));
     }
     let body = format!(
         "<html>\n <head>\n  <title>{code} {reason}</title>\n </head>\n <body>\n  <h1>{code} {reason}</h1>\n  {}<br /><br />\n\n\n\n </body>\n</html>",
