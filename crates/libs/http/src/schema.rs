@@ -6,7 +6,7 @@ use jsonschema::{Keyword, ValidationError, Validator, error::ValidationErrorKind
 use serde_json::{Map, Value};
 
 /// A compiled JSON schema.
-pub struct Schema(Validator);
+pub struct Schema(Validator, Value);
 
 impl Schema {
     /// Compiles `text`; an error names what is wrong with it.
@@ -20,7 +20,7 @@ impl Schema {
         jsonschema::options()
             .should_validate_formats(true)
             .build(value)
-            .map(Self)
+            .map(|validator| Self(validator, value.clone()))
             .map_err(|e| Error::internal(format!("schema: {e}")))
     }
 
@@ -38,11 +38,13 @@ impl Schema {
             })
             .with_format("uuid", ferrostack_model::id::is_uuid_like)
             .with_format("base64", is_base64)
+            // As oslo's timeutils: a zone may be missing.
+            .with_format("date-time", |s: &str| ferrostack_model::Timestamp::parse(s).is_some())
             .with_keyword("minimum", limit(|v, l| v >= l, "is less than the minimum of"))
             .with_keyword("maximum", limit(|v, l| v <= l, "is greater than the maximum of"))
             .with_keyword("exclusiveMinimum", limit(|v, l| v > l, "is less than or equal to the minimum of"))
             .build(value)
-            .map(Self)
+            .map(|validator| Self(validator, value.clone()))
             .map_err(|e| Error::internal(format!("schema: {e}")))
     }
 
@@ -51,7 +53,7 @@ impl Schema {
         let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
         let path = error.instance_path().to_string();
         let field = unescape(path.rsplit('/').next().unwrap_or(""));
-        let detail = message(&error);
+        let detail = message(&error, &self.1);
         Err(Error::bad_request(if path.is_empty() {
             detail
         } else {
@@ -64,7 +66,7 @@ impl Schema {
         let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
         let path = error.instance_path().to_string();
         let name = unescape(path.split('/').nth(1).unwrap_or(""));
-        let detail = message(&error);
+        let detail = message(&error, &self.1);
         Err(Error::bad_request(if path.is_empty() {
             detail
         } else {
@@ -74,7 +76,10 @@ impl Schema {
 
     /// Every complaint, for tests of our own answers.
     pub fn complaints(&self, value: &Value) -> Vec<String> {
-        self.0.iter_errors(value).map(|e| format!("{}: {}", e.instance_path(), message(&e))).collect()
+        self.0
+            .iter_errors(value)
+            .map(|e| format!("{}: {}", e.instance_path(), message(&e, &self.1)))
+            .collect()
     }
 }
 
@@ -139,7 +144,7 @@ fn unescape(segment: &str) -> String {
     segment.replace("~1", "/").replace("~0", "~")
 }
 
-fn message(error: &ValidationError<'_>) -> String {
+fn message(error: &ValidationError<'_>, schema: &Value) -> String {
     let value = python(error.instance());
     match error.kind() {
         ValidationErrorKind::Required { property } => format!("{} is a required property", python(property)),
@@ -172,11 +177,14 @@ fn message(error: &ValidationError<'_>) -> String {
         }
         ValidationErrorKind::Type { kind } => {
             use jsonschema::error::TypeKind;
-            let names = match kind {
-                TypeKind::Single(one) => format!("'{one}'"),
-                TypeKind::Multiple(many) => {
-                    many.iter().map(|t| format!("'{t}'")).collect::<Vec<_>>().join(", ")
-                }
+            let quoted =
+                |names: Vec<String>| names.iter().map(|t| format!("'{t}'")).collect::<Vec<_>>().join(", ");
+            // In the schema's order, which the set does not keep.
+            let listed = schema.pointer(error.schema_path().as_str()).and_then(Value::as_array);
+            let names = match (kind, listed) {
+                (TypeKind::Single(one), _) => format!("'{one}'"),
+                (_, Some(list)) => quoted(list.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+                (TypeKind::Multiple(many), None) => quoted(many.iter().map(|t| t.to_string()).collect()),
             };
             format!("{value} is not of type {names}")
         }

@@ -27,7 +27,8 @@ use ferrostack_settings::Settings;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
+/// The tables, in steps.
+pub static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
 
 /// Opens our tables: for the service itself and for the operator's tool.
 pub async fn open_database(settings: &Settings) -> Result<Db> {

@@ -72,8 +72,8 @@ async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) 
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body): JsonBody) -> ApiResult {
-    ctx.enforce(CREATE, &[])?;
     let body = input::body(&ctx, "extra_specs.create", body)?;
+    ctx.enforce(CREATE, &[])?;
     let specs = read(&ctx, &body["extra_specs"])?;
     flavors::set_extra_specs(&app.db, &id, &specs).await?;
     json(&body)
@@ -85,9 +85,9 @@ async fn update(
     path: web::Path<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> ApiResult {
-    ctx.enforce(UPDATE, &[])?;
     let (id, key) = path.into_inner();
     let body = input::body(&ctx, "extra_specs.update", body)?;
+    ctx.enforce(UPDATE, &[])?;
     let specs = read(&ctx, &body)?;
     if !specs.contains_key(&key) {
         return Err(Error::bad_request("Request body and URI mismatch").into());

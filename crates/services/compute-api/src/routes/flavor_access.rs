@@ -59,8 +59,8 @@ async fn action(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(b
 }
 
 async fn add(app: &App, ctx: &Ctx, id: &str, body: Value) -> Result<()> {
-    ctx.enforce(ADD, &[])?;
     let body = input::body(ctx, "flavor_access.add_tenant_access", body)?;
+    ctx.enforce(ADD, &[])?;
     let project = body["addTenantAccess"]["tenant"].as_str().unwrap_or_default();
     must_exist(app, project).await?;
     let flavor = flavors::get_by_id(&app.db, id, Viewer::Admin).await?;
@@ -76,8 +76,8 @@ async fn add(app: &App, ctx: &Ctx, id: &str, body: Value) -> Result<()> {
 }
 
 async fn remove(app: &App, ctx: &Ctx, id: &str, body: Value) -> Result<()> {
-    ctx.enforce(REMOVE, &[])?;
     let body = input::body(ctx, "flavor_access.remove_tenant_access", body)?;
+    ctx.enforce(REMOVE, &[])?;
     let project = body["removeTenantAccess"]["tenant"].as_str().unwrap_or_default();
     must_exist(app, project).await?;
     flavors::get_by_id(&app.db, id, Viewer::Admin).await?;

@@ -154,8 +154,8 @@ async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<Str
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, JsonBody(body): JsonBody) -> ApiResult {
-    ctx.enforce(CREATE, &[])?;
     let body = input::body(&ctx, "flavors.create", body)?;
+    ctx.enforce(CREATE, &[])?;
     let new = read(&body["flavor"], ctx.legacy)?;
     let flavor = flavors::insert(&app.db, new, ctx.caller()?.project_id()).await?;
     full(&req, &ctx, &flavor)
@@ -199,8 +199,8 @@ async fn update(
     id: web::Path<String>,
     JsonBody(body): JsonBody,
 ) -> ApiResult {
-    ctx.enforce(UPDATE, &[])?;
     let body = input::body(&ctx, "flavors.update", body)?;
+    ctx.enforce(UPDATE, &[])?;
     flavors::update_description(&app.db, &id, body["flavor"]["description"].as_str()).await?;
     let flavor = flavors::get_by_id(&app.db, &id, Viewer::Admin).await?;
     full(&req, &ctx, &flavor)

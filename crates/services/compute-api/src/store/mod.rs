@@ -9,5 +9,6 @@ pub mod keypairs;
 mod numbers;
 pub mod quota;
 pub mod servers;
+pub mod services;
 
 pub use ferrostack_db::Tx;

@@ -85,22 +85,88 @@ pub async fn user_limits(db: &Db, project_id: &str, user_id: &str, defaults: &Qu
     Ok(quota)
 }
 
-/// Sets limits of a project, or of a user in it if `user_id` is not empty.
-pub async fn set(tx: &mut Tx, project_id: &str, user_id: &str, limits: &[(&str, i64)]) -> Result<()> {
-    for (resource, limit) in limits {
+async fn limits_in(tx: &mut Tx, project_id: &str, defaults: &Quota) -> Result<Quota> {
+    let mut quota = defaults.clone();
+    let rows = sqlx::query_as(OF_CLASS).bind(DEFAULT_CLASS).fetch_all(&mut **tx).await.map_err(db_error)?;
+    overlay(&mut quota, rows);
+    let rows =
+        sqlx::query_as(OF_OWNER).bind(project_id).bind("").fetch_all(&mut **tx).await.map_err(db_error)?;
+    overlay(&mut quota, rows);
+    Ok(quota)
+}
+
+/// New limits of a project, or of a user in it if `user_id` is not empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// The project.
+    pub project_id: &'a str,
+    /// The user, or "".
+    pub user_id: &'a str,
+    /// Resources with their limits; -1 is unlimited.
+    pub limits: &'a [(&'static str, i64)],
+    /// Even below what is in use.
+    pub force: bool,
+}
+
+/// Sets limits. Without force 400 in Nova's words if a limit is below what is in use or given to users, or a
+/// user's above what its project has left; then nothing is changed.
+pub async fn update(db: &Db, defaults: &Quota, new: Update<'_>) -> Result<()> {
+    let mut tx = db.begin_write().await?;
+    lock_owner(&mut tx, "project", new.project_id).await?;
+    if !new.force {
+        let project = limits_in(&mut tx, new.project_id, defaults).await?;
+        let used = used_in(&mut tx, new.project_id, new.user_id).await?;
+        for (resource, limit) in new.limits {
+            let others: i64 = sqlx::query_scalar(
+                "SELECT CAST(COALESCE(SUM(hard_limit), 0) AS BIGINT) FROM quotas \
+                 WHERE project_id = $1 AND user_id <> '' AND user_id <> $2 AND resource = $3 AND hard_limit > 0",
+            )
+            .bind(new.project_id)
+            .bind(new.user_id)
+            .bind(*resource)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(db_error)?;
+            let used = used.of(resource);
+            let whole = limit_of(&project, resource);
+            let (minimum, maximum) = match new.user_id {
+                "" => (used.max(others), -1),
+                _ if whole < 0 => (used, -1),
+                _ => (used, (whole - others).max(0)),
+            };
+            check_limit(resource, *limit, minimum, maximum)?;
+        }
+    }
+    for (resource, limit) in new.limits {
         sqlx::query(
             "INSERT INTO quotas (project_id, user_id, resource, hard_limit, updated_at) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (project_id, user_id, resource) \
              DO UPDATE SET hard_limit = excluded.hard_limit, updated_at = excluded.updated_at",
         )
-        .bind(project_id)
-        .bind(user_id)
+        .bind(new.project_id)
+        .bind(new.user_id)
         .bind(*resource)
         .bind(limit)
         .bind(Timestamp::now().0)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await
         .map_err(db_error)?;
+    }
+    tx.commit().await.map_err(db_error)
+}
+
+/// `limit` must be in the range; -1 is more than any number.
+fn check_limit(resource: &str, limit: i64, minimum: i64, maximum: i64) -> Result<()> {
+    let rank = |n: i64| if n < 0 { i64::MAX } else { n };
+    if rank(limit) < rank(minimum) {
+        return Err(Error::bad_request(format!(
+            "Quota limit {limit} for {resource} must be greater than or equal to already used and reserved {minimum}."
+        )));
+    }
+    if rank(limit) > rank(maximum) {
+        return Err(Error::bad_request(format!(
+            "Quota limit {limit} for {resource} must be less than or equal to {maximum}."
+        )));
     }
     Ok(())
 }
@@ -161,6 +227,18 @@ pub struct Usage {
     pub ram: i64,
 }
 
+impl Usage {
+    /// How much of `resource` is used; only servers and their sizes are counted for a project.
+    pub fn of(self, resource: &str) -> i64 {
+        match resource {
+            "instances" => self.instances,
+            "cores" => self.cores,
+            "ram" => self.ram,
+            _ => 0,
+        }
+    }
+}
+
 const USED: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(vcpus), 0) AS BIGINT), \
      CAST(COALESCE(SUM(memory_mb), 0) AS BIGINT) FROM servers \
      WHERE deleted_at IS NULL AND project_id = $1 AND ($2 = '' OR user_id = $2)";
@@ -215,12 +293,7 @@ pub async fn reserve_servers(
     want: Want,
 ) -> Result<i64> {
     lock_owner(tx, "project", project_id).await?;
-    let mut quota = defaults.clone();
-    let rows = sqlx::query_as(OF_CLASS).bind(DEFAULT_CLASS).fetch_all(&mut **tx).await.map_err(db_error)?;
-    overlay(&mut quota, rows);
-    let rows =
-        sqlx::query_as(OF_OWNER).bind(project_id).bind("").fetch_all(&mut **tx).await.map_err(db_error)?;
-    overlay(&mut quota, rows);
+    let mut quota = limits_in(tx, project_id, defaults).await?;
     let mut granted = allowed(&quota, used_in(tx, project_id, "").await?, want)?;
     let of_user: Vec<(String, i64)> = sqlx::query_as(OF_OWNER)
         .bind(project_id)

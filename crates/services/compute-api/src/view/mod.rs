@@ -1,6 +1,10 @@
 //! Domain types as JSON at a microversion, one module a noun.
 
+pub mod extensions;
 pub mod flavors;
+pub mod hypervisors;
 pub mod keypairs;
 pub mod links;
+pub mod quota_sets;
+pub mod services;
 pub mod versions;

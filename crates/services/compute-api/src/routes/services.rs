@@ -1,0 +1,165 @@
+//! Compute services.
+
+use crate::{
+    app::App,
+    input::{self, is_true},
+    store::{
+        hosts::{self, Host},
+        services::{self, Change},
+    },
+    view::services as view,
+};
+use actix_web::{HttpRequest, web};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json, no_content};
+use ferrostack_model::{
+    Error, Result, id,
+    microversion::{feature, since},
+};
+use serde_json::{Value, json};
+
+const LIST: &str = "os_compute_api:os-services:list";
+const UPDATE: &str = "os_compute_api:os-services:update";
+const DELETE: &str = "os_compute_api:os-services:delete";
+
+/// The rows.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v2.1/os-services", || web::route().to(index))
+            .policy(&[LIST])
+            .summary("Lists compute services"),
+        Route::put("/v2.1/os-services/{id}", || web::route().to(update))
+            .policy(&[UPDATE])
+            .summary("Enables, disables or forces down a compute service"),
+        Route::delete("/v2.1/os-services/{id}", || web::route().to(delete))
+            .policy(&[DELETE])
+            .success(204)
+            .summary("Forgets a compute service"),
+    ]
+}
+
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    let query = input::query(&ctx, "services.index?", req.query_string())?;
+    ctx.enforce(LIST, &[])?;
+    let wanted = |name: &str, value: &str| query.get(name).is_none_or(|w| w.is_empty() || w == value);
+    let mut found = hosts::list(&app.db).await?;
+    found.retain(|h| wanted("host", &h.host) && wanted("binary", view::BINARY));
+    found.sort_by_key(|h| h.service_number);
+    let down_time = app.settings.compute.service_down_time;
+    let items: Vec<Value> = found.iter().map(|h| view::full(h, ctx.version, down_time)).collect();
+    json(&json!({"services": items}))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(255).collect()
+}
+
+async fn update(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body): JsonBody) -> ApiResult {
+    let body = input::body(&ctx, "services.update", body)?;
+    ctx.enforce(UPDATE, &[])?;
+    if ctx.version.has(feature::SERVICE_UUID) {
+        by_id(&app, &ctx, &id, &body).await
+    } else {
+        by_verb(&app, &ctx, &id, &body).await
+    }
+}
+
+/// From 2.53: `{id}` is the service's.
+async fn by_id(app: &App, ctx: &Ctx, id: &str, body: &Value) -> ApiResult {
+    let host = find(app, id).await?;
+    let change = read(body)?;
+    match services::update(&app.db, &host.host, &change).await? {
+        Some(host) => {
+            let down_time = app.settings.compute.service_down_time;
+            json(&json!({"service": view::full(&host, ctx.version, down_time)}))
+        }
+        None => Err(not_found(id).into()),
+    }
+}
+
+fn not_found(id: &str) -> Error {
+    Error::not_found(format!("Service {} could not be found.", short(id)))
+}
+
+/// The host whose service has this UUID.
+async fn find(app: &App, id: &str) -> Result<Host> {
+    if !id::is_uuid_like(id) {
+        return Err(Error::bad_request(format!("Invalid uuid {}", short(id))));
+    }
+    let all = hosts::list(&app.db).await?;
+    all.into_iter().find(|h| same_uuid(&h.service_id, id)).ok_or_else(|| not_found(id))
+}
+
+/// Whether two texts are one UUID, dashes and case apart.
+pub(super) fn same_uuid(a: &str, b: &str) -> bool {
+    a.replace('-', "").eq_ignore_ascii_case(&b.replace('-', ""))
+}
+
+fn read(body: &Value) -> Result<Change> {
+    let disabled = body["status"].as_str().map(|s| s == "disabled");
+    let disabled_reason = body["disabled_reason"].as_str().map(str::to_owned);
+    if disabled_reason.is_some() && disabled != Some(true) {
+        return Err(Error::bad_request("Specifying disabled_reason requires that status is 'disabled'."));
+    }
+    let forced_down = body.get("forced_down").map(is_true);
+    if disabled.is_none() && forced_down.is_none() {
+        return Err(Error::bad_request(
+            "No updates were requested. Fields 'status' or 'forced_down' should be specified.",
+        ));
+    }
+    Ok(Change { disabled, disabled_reason, forced_down })
+}
+
+/// Below 2.53: `{id}` is what to do, the body names the host.
+async fn by_verb(app: &App, ctx: &Ctx, verb: &str, body: &Value) -> ApiResult {
+    let (host, binary) = (body["host"].as_str().unwrap_or(""), body["binary"].as_str().unwrap_or(""));
+    let mut answer = json!({"host": host, "binary": binary});
+    let mut change = Change::default();
+    match verb {
+        "enable" => {
+            change.disabled = Some(false);
+            answer["status"] = json!("enabled");
+        }
+        "disable" => {
+            change.disabled = Some(true);
+            answer["status"] = json!("disabled");
+        }
+        "disable-log-reason" => {
+            let Some(reason) = body["disabled_reason"].as_str() else {
+                return Err(Error::bad_request("Missing disabled reason field").into());
+            };
+            change.disabled = Some(true);
+            change.disabled_reason = Some(reason.into());
+            answer["status"] = json!("disabled");
+            answer["disabled_reason"] = json!(reason);
+        }
+        "force-down" if ctx.version.has(since(11)) => {
+            let Some(down) = body.get("forced_down").map(is_true) else {
+                return Err(Error::bad_request("Missing forced_down field").into());
+            };
+            change.forced_down = Some(down);
+            answer["forced_down"] = json!(down);
+        }
+        _ => return Err(Error::not_found("Unknown action").into()),
+    }
+    if binary != view::BINARY {
+        let text = format!("Could not find binary {binary} on host {host}.");
+        return Err(Error::not_found(text).into());
+    }
+    if services::update(&app.db, host, &change).await?.is_none() {
+        return Err(Error::not_found(format!("Host '{host}' is not mapped to any cell")).into());
+    }
+    json(&json!({"service": answer}))
+}
+
+async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+    ctx.enforce(DELETE, &[])?;
+    let host = if ctx.version.has(feature::SERVICE_UUID) {
+        find(&app, &id).await?
+    } else {
+        let number: i64 = id.parse().map_err(|_| Error::bad_request("id must be an integer"))?;
+        let all = hosts::list(&app.db).await?;
+        all.into_iter().find(|h| h.service_number == number).ok_or_else(|| not_found(&id))?
+    };
+    services::delete(&app.db, &host.host).await?;
+    no_content()
+}

@@ -1,0 +1,327 @@
+//! A started service, fake tokens, an identity that knows some projects, and short ways to call.
+
+use async_trait::async_trait;
+use ferrostack_bus::LocalBus;
+use ferrostack_db::{Db, sqlx};
+use ferrostack_http::{Running, Schema, TokenVerifier};
+use ferrostack_model::{
+    Caller, Error, Result, Timestamp, TokenClaims,
+    auth::{DomainRef, ProjectRef, Secret},
+    id,
+};
+use ferrostack_settings::Settings;
+use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+pub const PROJECT_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const PROJECT_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// The microversions at which shapes are checked: where something of this crate changes, and the ends.
+pub const VERSIONS: [u16; 21] =
+    [1, 2, 7, 10, 11, 27, 28, 33, 35, 36, 39, 50, 53, 55, 57, 61, 75, 86, 88, 92, 96];
+/// Everybody, and what they may: the roles of their token.
+pub const PERSONAS: [&str; 6] = ["admin", "member", "reader", "nobody", "other", ""];
+
+struct Tokens(HashMap<&'static str, Arc<Caller>>);
+
+#[async_trait]
+impl TokenVerifier for Tokens {
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        self.0.get(token).cloned().ok_or_else(Error::unauthorized)
+    }
+    fn auth_uri(&self) -> String {
+        "http://identity.example:5000/v3".into()
+    }
+}
+
+/// The id of a persona's user.
+pub fn user_id(persona: &str) -> String {
+    format!("{:0>32}", persona.bytes().map(|b| format!("{b:02x}")).collect::<String>())
+}
+
+fn caller(name: &str, project: &str, roles: &[&str]) -> Arc<Caller> {
+    let domain = DomainRef { id: "default".into(), name: "Default".into() };
+    let scope = ProjectRef { id: project.into(), name: project[..1].into(), domain: domain.clone() };
+    Arc::new(Caller {
+        claims: TokenClaims {
+            sub: user_id(name),
+            name: name.into(),
+            dom: domain,
+            iat_us: Timestamp::now(),
+            exp_us: Timestamp::now().plus_seconds(3600),
+            aud_ids: vec![id::hex()],
+            methods: vec!["password".into()],
+            project: Some(scope),
+            domain: None,
+            system: false,
+            roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+        },
+        token: Secret("x".into()),
+    })
+}
+
+fn tokens() -> Arc<dyn TokenVerifier> {
+    let admin = &["admin", "manager", "member", "reader"][..];
+    Arc::new(Tokens(HashMap::from([
+        ("admin", caller("admin", PROJECT_A, admin)),
+        ("member", caller("member", PROJECT_A, &["member", "reader"])),
+        ("reader", caller("reader", PROJECT_A, &["reader"])),
+        ("nobody", caller("nobody", PROJECT_A, &[])),
+        ("other", caller("other", PROJECT_B, &["member", "reader"])),
+    ])))
+}
+
+/// A database for one service.
+pub struct Database {
+    pub url: String,
+    admin: Option<(String, String)>,
+}
+
+impl Database {
+    async fn postgres(admin: String) -> Self {
+        let name = format!("it_compute_{}", id::hex());
+        run(&admin, format!("CREATE DATABASE {name}")).await;
+        let mut url = url::Url::parse(&admin).unwrap();
+        url.set_path(&name);
+        Self { url: url.to_string(), admin: Some((admin, name)) }
+    }
+    async fn drop(self) {
+        if let Some((admin, name)) = self.admin {
+            run(&admin, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+async fn run(url: &str, statement: String) {
+    use sqlx::{Connection, Executor};
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+}
+
+/// An identity service that logs everybody in and knows the two projects.
+fn identity() -> String {
+    use actix_web::{App, HttpResponse, HttpServer, web};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v3", listener.local_addr().unwrap());
+    let server = HttpServer::new(|| {
+        App::new()
+            .route(
+                "/v3/auth/tokens",
+                web::post().to(|| async {
+                    HttpResponse::Created().insert_header(("X-Subject-Token", "service")).json(json!({
+                        "token": {"expires_at": "2099-01-01T00:00:00.000000Z", "user": {"id": "u"}}}))
+                }),
+            )
+            .route(
+                "/v3/projects/{id}",
+                web::get().to(|id: web::Path<String>| async move {
+                    if [PROJECT_A, PROJECT_B].contains(&id.as_str()) {
+                        HttpResponse::Ok().json(json!({"project": {"id": *id}}))
+                    } else {
+                        HttpResponse::NotFound().json(json!({"error": {"message": "no"}}))
+                    }
+                }),
+            )
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)
+    .unwrap()
+    .run();
+    tokio::spawn(server);
+    url
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, if the status is as wanted.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.body
+    }
+    /// The fault's message, if the status is as wanted.
+    #[track_caller]
+    pub fn fault(self, status: u16) -> String {
+        let body = self.expect(status);
+        let (_, fault) = body.as_object().unwrap().iter().next().unwrap();
+        assert_eq!(fault["code"], status, "{body}");
+        fault["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A running compute API.
+pub struct Cloud {
+    pub base: String,
+    pub http: reqwest::Client,
+    pub settings: Settings,
+    database: Database,
+    running: Option<Running>,
+    stop: CancellationToken,
+    directory: TempDir,
+}
+
+/// Runs `test` on every database there is.
+pub async fn each<F: AsyncFn(&mut Cloud)>(test: F) {
+    each_with(|_| {}, test).await;
+}
+
+pub async fn each_with<F: AsyncFn(&mut Cloud)>(change: impl Fn(&mut Settings), test: F) {
+    let mut cloud = Cloud::start(None, &change).await;
+    test(&mut cloud).await;
+    cloud.end().await;
+    if let Ok(admin) = std::env::var("FERROSTACK_TEST_POSTGRES") {
+        let mut cloud = Cloud::start(Some(admin), &change).await;
+        test(&mut cloud).await;
+        cloud.end().await;
+    }
+}
+
+impl Cloud {
+    async fn start(postgres: Option<String>, change: &impl Fn(&mut Settings)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = match postgres {
+            Some(admin) => Database::postgres(admin).await,
+            None => Database { url: format!("sqlite:{}/db", directory.path().display()), admin: None },
+        };
+        let mut settings = Settings::default();
+        settings.database.url = database.url.clone();
+        settings.compute.listen = "127.0.0.1:0".parse().unwrap();
+        settings.credentials.auth_url = identity();
+        settings.credentials.password_file = directory.path().join("password");
+        std::fs::write(&settings.credentials.password_file, "secret").unwrap();
+        change(&mut settings);
+        let mut cloud = Self {
+            base: String::new(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            settings,
+            database,
+            running: None,
+            stop: CancellationToken::new(),
+            directory,
+        };
+        cloud.boot().await;
+        cloud
+    }
+
+    pub async fn boot(&mut self) {
+        self.stop = CancellationToken::new();
+        let bus = Arc::new(LocalBus::new());
+        let running =
+            ferrostack_compute_api::start(&self.settings, bus, tokens(), self.stop.clone()).await.unwrap();
+        self.base = format!("http://{}", running.address);
+        self.running = Some(running);
+    }
+
+    pub async fn shut(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    async fn end(mut self) {
+        self.shut().await;
+        self.database.drop().await;
+        drop(self.directory);
+    }
+
+    /// The service's tables, beside the service.
+    pub async fn db(&self) -> Db {
+        Db::open(&self.settings.database.url, "compute", 2, &ferrostack_compute_api::MIGRATIONS)
+            .await
+            .unwrap()
+    }
+
+    /// A request of a whole path with a persona's token.
+    pub fn request(&self, who: &str, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        if who.is_empty() { request } else { request.header("X-Auth-Token", who) }
+    }
+
+    /// A persona at a microversion 2.`version`.
+    pub fn at<'a>(&'a self, who: &'a str, version: u16) -> Client<'a> {
+        Client { cloud: self, who, version }
+    }
+}
+
+/// A persona at a microversion.
+#[derive(Clone, Copy)]
+pub struct Client<'a> {
+    cloud: &'a Cloud,
+    who: &'a str,
+    pub version: u16,
+}
+
+impl Client<'_> {
+    /// Calls a path below `/v2.1`.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let mut request = self
+            .cloud
+            .request(self.who, method, &format!("/v2.1{path}"))
+            .header("OpenStack-API-Version", format!("compute 2.{}", self.version));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        answer(request).await
+    }
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(&body)).await
+    }
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PUT, path, Some(&body)).await
+    }
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// Checks an answer's body against Nova's response schema of this microversion.
+    #[track_caller]
+    pub fn conforms(&self, key: &str, body: &Value) {
+        conforms(key, self.version, body);
+    }
+}
+
+pub async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+}
+
+type Rows = HashMap<String, Vec<(u16, u16, Value)>>;
+
+/// Nova's response schemas, one file a helper of these tests.
+static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {
+    let mut all = Rows::new();
+    for text in [include_str!("../schemas/resources.json")] {
+        all.extend(serde_json::from_str::<Rows>(text).unwrap());
+    }
+    all
+});
+
+#[track_caller]
+pub fn conforms(key: &str, version: u16, body: &Value) {
+    let rows = RESPONSES.get(key).unwrap_or_else(|| panic!("no response schema {key}"));
+    let row = rows.iter().find(|r| r.0 <= version && version <= r.1);
+    let (_, _, schema) = row.unwrap_or_else(|| panic!("no {key} at 2.{version}"));
+    let complaints = Schema::nova(schema).unwrap().complaints(body);
+    assert!(complaints.is_empty(), "{key} at 2.{version}: {complaints:?}\n{body:#}");
+}
