@@ -15,6 +15,8 @@ pub mod routes;
 pub mod store;
 pub mod view;
 
+pub use store::flavors::bootstrap as bootstrap_flavors;
+
 use app::App;
 use async_trait::async_trait;
 use ferrostack_bus::Bus;

@@ -69,6 +69,7 @@ async fn by_id(app: &App, ctx: &Ctx, id: &str, body: &Value) -> ApiResult {
     let change = read(body)?;
     match services::update(&app.db, &host.host, &change).await? {
         Some(host) => {
+            app.hosts.changed(&host.host);
             let down_time = app.settings.compute.service_down_time;
             json(&json!({"service": view::full(&host, ctx.version, down_time)}))
         }
@@ -148,6 +149,7 @@ async fn by_verb(app: &App, ctx: &Ctx, verb: &str, body: &Value) -> ApiResult {
     if services::update(&app.db, host, &change).await?.is_none() {
         return Err(Error::not_found(format!("Host '{host}' is not mapped to any cell")).into());
     }
+    app.hosts.changed(host);
     json(&json!({"service": answer}))
 }
 
