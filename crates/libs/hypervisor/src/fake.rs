@@ -80,6 +80,17 @@ pub enum Fault {
     FailAfter(ErrorKind),
     /// Waits for [`FakeHypervisor::release`] before it begins.
     Hang,
+    /// Has its effect, then waits for [`FakeHypervisor::release`] before it answers.
+    HangAfter,
+}
+
+/// What still happens to a call after its effect.
+#[derive(Default)]
+enum After {
+    #[default]
+    Answer,
+    Fail(ErrorKind),
+    Hang,
 }
 
 /// How often each operation had its effect.
@@ -218,8 +229,8 @@ impl FakeHypervisor {
         known.is_ok()
     }
 
-    /// Waits and fails as told; `Some` is the error to return after the effect.
-    async fn before(&self, operation: Operation) -> Result<Option<Error>> {
+    /// Waits and fails as told before the effect; what it returns is for [`Self::after`] it.
+    async fn before(&self, operation: Operation) -> Result<After> {
         if !self.reachable.load(Ordering::SeqCst) {
             return Err(Error::unavailable("the fake hypervisor does not answer"));
         }
@@ -228,12 +239,25 @@ impl FakeHypervisor {
         }
         let fault = self.faults.lock().get_mut(&operation).and_then(VecDeque::pop_front);
         match fault {
-            None => Ok(None),
+            None => Ok(After::Answer),
             Some(Fault::Fail(kind)) => Err(broken(kind)),
-            Some(Fault::FailAfter(kind)) => Ok(Some(broken(kind))),
+            Some(Fault::FailAfter(kind)) => Ok(After::Fail(kind)),
+            Some(Fault::HangAfter) => Ok(After::Hang),
             Some(Fault::Hang) => {
                 self.released.notified().await;
-                Ok(None)
+                Ok(After::Answer)
+            }
+        }
+    }
+
+    /// The answer to a call that had its effect.
+    async fn after<T>(&self, after: After, result: T) -> Result<T> {
+        match after {
+            After::Answer => Ok(result),
+            After::Fail(kind) => Err(broken(kind)),
+            After::Hang => {
+                self.released.notified().await;
+                Ok(result)
             }
         }
     }
@@ -364,7 +388,7 @@ impl Hypervisor for FakeHypervisor {
             entry.power
         };
         self.ensures.fetch_add(1, Ordering::SeqCst);
-        after.map_or(Ok(power), Err)
+        self.after(after, power).await
     }
 
     async fn start(&self, server_id: &str) -> Result<PowerState> {
@@ -374,7 +398,7 @@ impl Hypervisor for FakeHypervisor {
                 guest.boot();
             }
         })?;
-        after.map_or(Ok(power), Err)
+        self.after(after, power).await
     }
 
     async fn stop(&self, server_id: &str, _timeout_seconds: u32) -> Result<PowerState> {
@@ -384,13 +408,13 @@ impl Hypervisor for FakeHypervisor {
                 guest.off();
             }
         })?;
-        after.map_or(Ok(power), Err)
+        self.after(after, power).await
     }
 
     async fn reboot_soft(&self, server_id: &str, _timeout_seconds: u32) -> Result<PowerState> {
         let after = self.before(Operation::Reboot).await?;
         let power = self.change(server_id, FakeGuest::boot)?;
-        after.map_or(Ok(power), Err)
+        self.after(after, power).await
     }
 
     async fn reboot_hard(&self, guest: &Guest) -> Result<PowerState> {
@@ -399,14 +423,14 @@ impl Hypervisor for FakeHypervisor {
             known.generation = known.generation.max(guest.spec.generation);
             known.boot();
         })?;
-        after.map_or(Ok(power), Err)
+        self.after(after, power).await
     }
 
     async fn destroy(&self, server_id: &str) -> Result<()> {
         let after = self.before(Operation::Destroy).await?;
         self.forget(server_id);
         self.destroys.fetch_add(1, Ordering::SeqCst);
-        after.map_or(Ok(()), Err)
+        self.after(after, ()).await
     }
 
     async fn list(&self) -> Result<Vec<GuestState>> {

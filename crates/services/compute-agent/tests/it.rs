@@ -3,5 +3,9 @@
 
 #[path = "it/cloud.rs"]
 mod cloud;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/orders.rs"]
 mod orders;
+#[path = "it/reports.rs"]
+mod reports;

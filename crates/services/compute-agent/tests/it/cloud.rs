@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use ferrostack_bus::{Address, Bus, Handler, LocalBus, Source, Verdict};
 use ferrostack_compute_agent::RunningAgent;
 use ferrostack_http::TokenVerifier;
-use ferrostack_hypervisor::fake::{FakeHypervisor, sample_guest};
+use ferrostack_hypervisor::{
+    Hypervisor,
+    fake::{FakeHypervisor, sample_guest},
+};
 use ferrostack_model::{
     Caller, DomainRef, Error, Result, Timestamp, TokenClaims,
     auth::Secret,
@@ -61,7 +64,8 @@ pub struct Cloud {
     pub bus: Arc<LocalBus>,
     pub inbox: Arc<Inbox>,
     pub settings: Settings,
-    pub state: tempfile::TempDir,
+    _state: tempfile::TempDir,
+    stop: Mutex<CancellationToken>,
     agent: Option<RunningAgent>,
 }
 
@@ -83,7 +87,14 @@ impl Cloud {
         settings.agent.metadata_listen = Vec::new();
         settings.agent.state_directory = state.path().join("agent");
         settings.agent.report_seconds = 1;
-        Self { bus: Arc::new(LocalBus::new()), inbox: Arc::default(), settings, state, agent: None }
+        Self {
+            bus: Arc::new(LocalBus::new()),
+            inbox: Arc::default(),
+            settings,
+            _state: state,
+            stop: Mutex::default(),
+            agent: None,
+        }
     }
 
     /// compute-api's queue comes into being.
@@ -92,19 +103,42 @@ impl Cloud {
         self.bus.consume(Source::Compute, 1, inbox, CancellationToken::new()).await.unwrap();
     }
 
+    pub async fn try_start(&self) -> Result<RunningAgent> {
+        let (bus, stop) = (self.bus.clone(), self.stop.lock().clone());
+        ferrostack_compute_agent::start(&self.settings, bus, Arc::new(Tokens), stop).await
+    }
+
     pub async fn start(&mut self) {
-        let running = ferrostack_compute_agent::start(
-            &self.settings,
-            self.bus.clone(),
-            Arc::new(Tokens),
-            CancellationToken::new(),
-        )
-        .await;
-        self.agent = Some(running.unwrap_or_else(|e| panic!("{}", e.for_log())));
+        *self.stop.lock() = CancellationToken::new();
+        self.agent = Some(self.try_start().await.unwrap_or_else(|e| panic!("{}", e.for_log())));
+    }
+
+    /// Ctrl-C.
+    pub async fn stop(&mut self) {
+        self.stop.lock().cancel();
+        self.agent.take().unwrap().wait().await;
+    }
+
+    /// Changes the ledger of an agent that does not run.
+    pub async fn sql(&self, statement: &'static str, server: &str) {
+        sqlx::any::install_default_drivers();
+        let file = self.settings.agent.state_directory.join("ledger/agent.sqlite");
+        let pool = sqlx::AnyPool::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        let done = sqlx::query(statement).bind(server).execute(&pool).await.unwrap();
+        assert!(done.rows_affected() > 0);
+        pool.close().await;
     }
 
     pub fn agent(&self) -> &RunningAgent {
         self.agent.as_ref().unwrap()
+    }
+
+    /// An agent with hypervisors of the test's own.
+    pub async fn start_with(&mut self, hosts: Vec<(String, Arc<dyn Hypervisor>)>) {
+        let (bus, stop) = (self.bus.clone(), CancellationToken::new());
+        let running =
+            ferrostack_compute_agent::start_with(&self.settings, hosts, bus, Arc::new(Tokens), stop).await;
+        self.agent = Some(running.unwrap_or_else(|e| panic!("{}", e.for_log())));
     }
 
     /// kill -9.
@@ -144,6 +178,19 @@ impl Cloud {
 
     pub fn guests_reports(&self) -> Vec<GuestsReport> {
         self.all()
+    }
+
+    /// Waits until the ledger has an order of `generation`.
+    pub async fn known(&self, server: &str, generation: i64) {
+        for n in 0..1000 {
+            let probe = format!("probe-{server}-{generation}-{n}");
+            self.inquire(&probe, server, generation).await;
+            if self.answer(&probe).await != Outcome::Unknown {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the order of generation {generation} did not come");
     }
 
     /// The first answer to `job`.
