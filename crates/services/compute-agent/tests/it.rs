@@ -3,8 +3,14 @@
 
 #[path = "it/cloud.rs"]
 mod cloud;
+#[path = "it/console.rs"]
+mod console;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/images.rs"]
+mod images;
+#[path = "it/metadata.rs"]
+mod metadata;
 #[path = "it/orders.rs"]
 mod orders;
 #[path = "it/reports.rs"]

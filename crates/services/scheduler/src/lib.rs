@@ -8,6 +8,8 @@ pub mod filters;
 mod metrics;
 pub mod registry;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod weighers;
 

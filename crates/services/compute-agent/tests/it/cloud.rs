@@ -180,6 +180,26 @@ impl Cloud {
         self.all()
     }
 
+    /// Waits until the ledger has closed every order of `server`.
+    pub async fn closed(&self, server: &str) {
+        sqlx::any::install_default_drivers();
+        let file = self.settings.agent.state_directory.join("ledger/agent.sqlite");
+        let pool = sqlx::AnyPool::connect(&format!("sqlite://{}?mode=ro", file.display())).await.unwrap();
+        for _ in 0..1000 {
+            let (open,): (i64,) =
+                sqlx::query_as("SELECT COUNT(*) FROM orders WHERE server_id = $1 AND state = 'open'")
+                    .bind(server)
+                    .fetch_one(&pool)
+                    .await
+                    .unwrap();
+            if open == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("orders of {server} stay open");
+    }
+
     /// Waits until the ledger has an order of `generation`.
     pub async fn known(&self, server: &str, generation: i64) {
         for n in 0..1000 {

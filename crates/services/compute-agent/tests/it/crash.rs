@@ -62,6 +62,7 @@ async fn answers_that_nobody_took_are_sent_by_the_next_start() {
     cloud.order("build", &id, 1, ensure(&id, 1)).await;
     let fake = cloud.fake();
     eventually("the guest", || (fake.guest_count() == 1).then_some(())).await;
+    cloud.closed(&id).await;
     cloud.kill().await;
     cloud.start().await;
     cloud.listen().await;
