@@ -58,15 +58,24 @@ pub fn decide<'a>(
 ) -> Decision {
     let mut considered = 0;
     let mut fitting = Vec::new();
+    // One list of raw weights for each weigher; all are made while the host is in the CPU's cache.
+    let mut raw = vec![Vec::new(); config.weighers.len()];
     let mut refused: HashMap<(usize, Reason), Vec<&str>> = HashMap::new();
     for host in hosts {
         considered += 1;
         match first_refusal(wish, host, config) {
-            None => fitting.push(host),
+            None => {
+                fitting.push(host);
+                for ((weigher, _), list) in config.weighers.iter().zip(&mut raw) {
+                    let weight = weigher.weigh(wish, host);
+                    // NaN and infinities would poison every comparison.
+                    list.push(if weight.is_finite() { weight } else { 0.0 });
+                }
+            }
             Some(refusal) => refused.entry(refusal).or_default().push(&host.host),
         }
     }
-    let ranked = rank(wish, fitting, config);
+    let ranked = rank(fitting, &raw, config);
     Decision { hosts: draw(ranked, config, rng), rejections: rejections(refused, config), considered }
 }
 
@@ -75,18 +84,12 @@ fn first_refusal(wish: &Wish<'_>, host: &HostState, config: &Config) -> Option<(
 }
 
 /// The best hosts, best first: as many as can be named or drawn from.
-fn rank<'a>(wish: &Wish<'_>, hosts: Vec<&'a HostState>, config: &Config) -> Vec<&'a HostState> {
+fn rank<'a>(hosts: Vec<&'a HostState>, raw: &[Vec<f64>], config: &Config) -> Vec<&'a HostState> {
     let mut weights = vec![0.0; hosts.len()];
-    for (weigher, multiplier) in &config.weighers {
-        // NaN and infinities would poison every comparison.
-        let raw: Vec<f64> = hosts
-            .iter()
-            .map(|h| weigher.weigh(wish, h))
-            .map(|w| if w.is_finite() { w } else { 0.0 })
-            .collect();
+    for ((_, multiplier), raw) in config.weighers.iter().zip(raw) {
         let (low, high) = raw.iter().fold((f64::MAX, f64::MIN), |(l, h), w| (l.min(*w), h.max(*w)));
         if high > low {
-            for (sum, w) in weights.iter_mut().zip(&raw) {
+            for (sum, w) in weights.iter_mut().zip(raw) {
                 *sum += multiplier * (w - low) / (high - low);
             }
         }
