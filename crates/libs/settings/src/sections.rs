@@ -30,7 +30,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Human }
+        Self { level: "info,actix_server=warn".into(), format: LogFormat::Human }
     }
 }
 

@@ -115,7 +115,7 @@ fn settings(args: &StateArgs, dir: &Path) -> anyhow::Result<Settings> {
     let here = |name: &str| dir.join(name);
     if s.log == Log::default() {
         // One terminal for all services: the request lines would hide what matters.
-        s.log.level = "info,access=warn".into();
+        s.log.level = "info,access=warn,actix_server=warn".into();
     }
     s.database.url = args.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", here("db").display()));
     s.bus.url = args.bus_url.clone().unwrap_or_else(|| "local:".into());
