@@ -5,7 +5,9 @@
 use crate::{ServiceClient, transport_error};
 use async_trait::async_trait;
 use ferrostack_http::TokenVerifier;
-use ferrostack_model::{Caller, Error, Result, RevocationEvent, Timestamp, TokenClaims, auth::Secret};
+use ferrostack_model::{
+    Caller, Error, Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims, auth::Secret,
+};
 use ferrostack_settings::Tokens;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parking_lot::{Mutex, RwLock};
@@ -50,7 +52,7 @@ pub struct RevocationPage {
 
 #[derive(Default)]
 struct Feed {
-    events: Vec<RevocationEvent>,
+    rules: RevocationSet,
     cursor: i64,
     /// When identity last told us all it knew.
     read_at: Timestamp,
@@ -102,19 +104,9 @@ impl LocalVerifier {
 
     /// New rules that came by the bus: in force at once.
     pub fn revoke(&self, events: Vec<RevocationEvent>) {
-        self.add(&mut self.feed.write(), events);
+        self.feed.write().rules.add(events);
         // The poll fills any gap between these and what we had.
         self.poll.notify_one();
-    }
-
-    fn add(&self, feed: &mut Feed, events: Vec<RevocationEvent>) {
-        let now = Timestamp::now();
-        feed.events.retain(|e| e.expires_at > now);
-        for event in events {
-            if !feed.events.iter().any(|e| e.seq == event.seq) {
-                feed.events.push(event);
-            }
-        }
     }
 
     async fn refresh(&self) -> Result<()> {
@@ -133,7 +125,7 @@ impl LocalVerifier {
                 continue;
             }
             let more = page.events.last().map(|e| e.seq);
-            self.add(&mut feed, page.events);
+            feed.rules.add(page.events);
             match more {
                 Some(seq) if seq < page.last_seq => feed.cursor = seq,
                 _ => {
@@ -192,7 +184,7 @@ impl LocalVerifier {
     }
 
     fn check(&self, claims: &TokenClaims, feed: &Feed) -> Result<()> {
-        if claims.exp_us <= Timestamp::now() || feed.events.iter().any(|e| e.matches(claims)) {
+        if claims.exp_us <= Timestamp::now() || feed.rules.refuses(claims) {
             return Err(Error::unauthorized());
         }
         Ok(())

@@ -12,10 +12,12 @@ pub mod message;
 pub mod microversion;
 pub mod network;
 pub mod placement;
+pub mod revocation;
 pub mod server;
 pub mod time;
 
 pub use auth::{Caller, DomainRef, ProjectRef, RevocationEvent, TokenClaims};
 pub use error::{Error, ErrorKind, Result};
 pub use microversion::{Feature, Microversion};
+pub use revocation::RevocationSet;
 pub use time::Timestamp;

@@ -21,10 +21,23 @@ impl Checks {
     pub fn object<'b>(&self, body: &'b Value, name: &str) -> Result<&'b Map<String, Value>> {
         let inner = body.get(name).ok_or_else(|| faults::expected(name, "request body"))?;
         match &self.schema {
-            Ok(schema) => schema.check(inner)?,
+            Ok(schema) => schema.check(inner).map_err(without_password)?,
             Err(error) => return Err(error.clone()),
         }
         inner.as_object().ok_or_else(|| faults::expected(name, "request body"))
+    }
+}
+
+/// An error about a password without its value.
+fn without_password(error: Error) -> Error {
+    let field = ["password", "original_password"]
+        .into_iter()
+        .find(|f| error.public.starts_with(&format!("Invalid input for field/attribute {f}. ")));
+    match field {
+        Some(field) => Error::bad_request(format!(
+            "Invalid input for field/attribute {field}. It is not of type 'string'"
+        )),
+        None => error,
     }
 }
 

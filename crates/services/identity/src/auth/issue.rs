@@ -8,10 +8,11 @@ use super::{
 use crate::{
     app::App,
     faults,
-    store::{self, project::Project, user::User},
+    store::{self, project::Project, revocation::Clock, user::User},
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ferrostack_db::db_error;
 use ferrostack_model::{Error, Result, Timestamp, TokenClaims};
 use serde_json::Value;
 
@@ -55,15 +56,21 @@ pub async fn issue(app: &App, body: &Value) -> Result<Issued> {
         let methods = proven.methods.clone();
         let context = scoped(app, proven, &request.scope).await?;
         let claims = context.claims(now, expires, audit, methods);
-        let current = {
-            let _no_rule_is_being_stamped = app.stamping.read().await;
-            app.revocations.sync(&app.db).await?
-        };
+        let current = settled_clock(app).await?;
+        app.revocations.catch_up(&app.db, current).await?;
         if current.seq == clock.seq || !app.revocations.concerns_since(clock.seq, &claims) {
             return Ok(Issued { id: app.keys.sign(&claims)?, claims, context });
         }
     }
     Err(Error::unauthorized())
+}
+
+/// The clock while no rule of this process is stamped and not yet committed.
+async fn settled_clock(app: &App) -> Result<Clock> {
+    // The connection first: those who stamp hold one, and must not wait for us while we wait for one of theirs.
+    let mut connection = app.db.reader().acquire().await.map_err(db_error)?;
+    let _no_rule_is_being_stamped = app.stamping.read().await;
+    store::revocation::clock(&mut *connection).await
 }
 
 /// What a token stands for: `None` if it is no token, has expired, was revoked, or its user, scope or roles are gone.

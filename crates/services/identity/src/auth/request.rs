@@ -116,7 +116,11 @@ impl AuthRequest {
     pub fn parse(body: &Value) -> Result<Self> {
         let auth = body.get("auth").ok_or_else(|| faults::expected("auth", "request body"))?;
         match &*SCHEMA {
-            Ok(schema) => schema.check(auth)?,
+            Ok(schema) => {
+                if let Some(complaint) = schema.complaints(auth).first() {
+                    return Err(without_values(complaint));
+                }
+            }
             Err(error) => return Err(error.clone()),
         }
         let identity = &auth["identity"];
@@ -147,6 +151,19 @@ impl AuthRequest {
         }
         Ok(Self { methods, scope })
     }
+}
+
+/// A schema complaint (`/path/to/field: text`) that repeats nothing of the body, which may be a password.
+fn without_values(complaint: &str) -> Error {
+    let (path, text) = complaint.split_once(": ").unwrap_or(("", complaint));
+    let missing = text.ends_with(" is a required property");
+    Error::bad_request(if missing {
+        text.to_owned()
+    } else {
+        let field = path.rsplit('/').next().unwrap_or_default();
+        let kind = text.rsplit_once(" is not of type ").map_or("", |(_, kind)| kind);
+        format!("Invalid input for field/attribute {field}. It is not of type {kind}")
+    })
 }
 
 fn unsupported() -> Error {
@@ -203,6 +220,13 @@ mod tests {
         );
         assert!(refused(body(json!({"id": "b"}))).1.starts_with("Expecting to find password in user."));
         assert_eq!(refused(body(json!({"id": 5}))).0, 400);
+        let secret = refused(body(json!({"id": "x", "password": ["hunter2"]})));
+        assert_eq!(
+            secret,
+            (400, "Invalid input for field/attribute password. It is not of type 'string'".into())
+        );
+        assert!(!refused(body(json!("hunter2"))).1.contains("hunter2"));
+        assert!(!refused(json!({"auth": {"identity": {"password": "hunter2"}}})).1.contains("hunter2"));
         let method = |m: &str| json!({"auth": {"identity": {"methods": [m]}}});
         assert!(refused(method("password")).1.starts_with("Expecting to find password in identity."));
         assert_eq!(refused(method("totp")).0, 401);

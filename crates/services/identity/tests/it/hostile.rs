@@ -122,6 +122,62 @@ async fn bad_paths_and_queries() {
     .await;
 }
 
+/// No answer repeats a password, not even one of the wrong type.
+#[tokio::test]
+async fn no_password_comes_back() {
+    each(async |c| {
+        let admin = c.admin().await;
+        let user = c.make(&admin, "users", json!({"name": "x", "password": "hunter2"})).await;
+        let path = format!("/v3/users/{user}");
+        for wrong in [json!(["hunter2"]), json!({"hunter2": 1}), json!({"a": "hunter2"})] {
+            for answer in [
+                c.post(&admin, "/v3/users", json!({"user": {"name": "y", "password": wrong}})).await,
+                c.patch(&admin, &path, json!({"user": {"password": wrong}})).await,
+                c.post(
+                    &admin,
+                    &format!("{path}/password"),
+                    json!({"user": {"original_password": wrong, "password": "x"}}),
+                )
+                .await,
+                c.authenticate(
+                    json!({"methods": ["password"], "password": {"user": {"id": user, "password": wrong}}}),
+                    Value::Null,
+                )
+                .await,
+                c.authenticate(json!({"methods": ["password"], "password": wrong}), Value::Null).await,
+                c.authenticate(wrong.clone(), Value::Null).await,
+            ] {
+                assert_eq!(answer.status, 400, "{}", answer.text);
+                assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+            }
+        }
+        assert!(!c.get(&admin, &path).await.text.contains("hunter2"));
+    })
+    .await;
+}
+
+/// A method named a thousand times is checked once.
+#[tokio::test]
+async fn methods_count_once() {
+    each_with(
+        |s| s.identity.bcrypt_cost = 10,
+        async |c| {
+            let mut identity = by_name("admin", "secret");
+            identity["methods"] = json!(vec!["password"; 1000]);
+            let once = std::time::Instant::now();
+            c.login("admin", "secret", Value::Null).await.is(201);
+            let once = once.elapsed();
+            let many = std::time::Instant::now();
+            let body = c.authenticate(identity, Value::Null).await.is(201).json();
+            assert_eq!(body["token"]["methods"], json!(["password"]));
+            assert!(many.elapsed() < once * 50, "{once:?} {:?}", many.elapsed());
+            let unknown: Vec<String> = (0..1000).map(|n| format!("m{n}")).collect();
+            c.authenticate(json!({"methods": unknown}), Value::Null).await.is(401);
+        },
+    )
+    .await;
+}
+
 fn any_json(depth: u32) -> impl Strategy<Value = Value> {
     let words = [
         "auth",

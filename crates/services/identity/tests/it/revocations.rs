@@ -287,3 +287,54 @@ async fn logins_beside_a_password_change() {
     })
     .await;
 }
+
+/// Fifty re-scopings live no longer than the first token, and all die with the user's password.
+#[tokio::test]
+async fn a_chain_of_tokens_ends_with_its_user() {
+    each(async |c| {
+        let admin = c.admin().await;
+        let (project, user) = c.person(&admin, "bob", "member").await;
+        let first = c.login("bob", "pw", json!("unscoped")).await.is(201);
+        let expiry = first.json()["token"]["expires_at"].clone();
+        let mut chain = vec![first.token.unwrap()];
+        for n in 0..50 {
+            let scope = if n % 2 == 0 { json!({"project": {"id": project}}) } else { json!("unscoped") };
+            let next = c.authenticate(by_token(chain.last().unwrap()), scope).await.is(201);
+            let body = next.json();
+            assert_eq!(body["token"]["expires_at"], expiry);
+            assert_eq!(body["token"]["audit_ids"].as_array().unwrap().len(), 2);
+            chain.push(next.token.unwrap());
+        }
+        c.patch(&admin, &format!("/v3/users/{user}"), json!({"user": {"password": "new"}})).await.is(200);
+        for token in &chain {
+            c.get(token, &format!("/v3/users/{user}")).await.is(401);
+            c.validate(&admin, token).await.is(404);
+        }
+    })
+    .await;
+}
+
+/// Many changes that revoke and many logins at once get through, on a pool of four connections too.
+#[tokio::test]
+async fn logins_and_revocations_do_not_wait_for_each_other() {
+    each(async |c| {
+        let (c, admin) = (&*c, &c.admin().await);
+        let mut users = Vec::new();
+        for n in 0..16 {
+            users.push(c.make(admin, "users", json!({"name": format!("u{n}"), "password": "pw"})).await);
+        }
+        let changes = users.iter().map(|user| async move {
+            for enabled in [false, true, false, true] {
+                c.patch(admin, &format!("/v3/users/{user}"), json!({"user": {"enabled": enabled}}))
+                    .await
+                    .is(200);
+            }
+        });
+        let logins = (0..40).map(|_| async { c.login("admin", "secret", json!("unscoped")).await.is(201) });
+        let all = async {
+            tokio::join!(futures_util::future::join_all(changes), futures_util::future::join_all(logins))
+        };
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(25), all).await.is_ok());
+    })
+    .await;
+}
