@@ -2,7 +2,7 @@
 
 use crate::{root, run};
 use ferrostack_testkit::Api;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf};
 use tempfile::TempDir;
 
 /// The cloud; dropping it ends the processes and removes its database and vhost.
@@ -15,6 +15,8 @@ impl LocalCloud {
     /// Starts one on the standard ports plus `offset`, with `extra` arguments for `deploy/local/up`.
     pub fn up(offset: u16, extra: &[&str]) -> Self {
         let cloud = Self { directory: tempfile::tempdir().expect("temporary directory"), offset };
+        // QEMU runs as a user of its own and must reach the guests' disks.
+        std::fs::set_permissions(cloud.directory.path(), Permissions::from_mode(0o711)).expect("permissions");
         let (state, port) = (cloud.state(), offset.to_string());
         let mut arguments = vec!["--state", state.to_str().expect("path"), "--port-offset", &port];
         arguments.extend(extra);
@@ -90,7 +92,7 @@ impl Drop for LocalCloud {
             }
         }
         let _ = std::process::Command::new(root().join("deploy/local/down"))
-            .args(["--state", &self.state().to_string_lossy()])
+            .args(["--purge", "--state", &self.state().to_string_lossy()])
             .status();
     }
 }

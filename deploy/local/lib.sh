@@ -2,7 +2,7 @@
 # Sourced by up, down and restart: the six processes of a cloud on this machine.
 #
 # DIR/ferrostack.toml   settings of all six          DIR/pids         lines "name pid"
-# DIR/local.env         this cloud's database, vhost  DIR/log/NAME.log  what each process says
+# DIR/local.env         this cloud's database, vhost  DIR/logs/NAME.log  what each process says
 
 # name, settings section with its address. Identity first: the others ask it for keys.
 services=(identity:identity image:image network-api:network compute-api:compute scheduler:scheduler compute-agent:agent)
@@ -38,8 +38,8 @@ is_healthy() { curl -sf -o /dev/null --max-time 2 "http://$(listen_of "$(section
 
 # Starts one process, without waiting for it.
 start_service() {
-  local log=$state/log/$1.log
-  mkdir -p "$state/log"
+  local log=$state/logs/$1.log
+  mkdir -p "$state/logs"
   # In a session of its own, so that a Ctrl-C meant for the caller does not reach it; without the caller's pipes.
   setsid "$bin/ferrostack-$1" --config "$state/ferrostack.toml" >>"$log" 2>&1 </dev/null 9>&- &
   local pid=$!
@@ -54,8 +54,8 @@ start_service() {
 await_service() {
   local end=$((SECONDS + 60))
   until is_healthy "$1"; do
-    is_running "$1" || fail "$1 ended at its start: $(tail -n 1 "$state/log/$1.log"); see $state/log/$1.log"
-    [ "$SECONDS" -lt "$end" ] || fail "$1 does not answer /healthcheck at $(listen_of "$(section_of "$1")"); see $state/log/$1.log"
+    is_running "$1" || fail "$1 ended at its start: $(tail -n 1 "$state/logs/$1.log"); see $state/logs/$1.log"
+    [ "$SECONDS" -lt "$end" ] || fail "$1 does not answer /healthcheck at $(listen_of "$(section_of "$1")"); see $state/logs/$1.log"
     sleep 0.1
   done
 }
