@@ -34,11 +34,14 @@ is_running() {
   pid=$(pid_of "$1")
   [ -n "$pid" ] && ours "$pid" "ferrostack-$1 --config $state/"
 }
+# Whether somebody listens on the service's port.
+is_taken() { (exec 3<>"/dev/tcp/$(listen_of "$(section_of "$1")" | tr : /)") 2>/dev/null; }
 is_healthy() { curl -sf -o /dev/null --max-time 2 "http://$(listen_of "$(section_of "$1")")/healthcheck"; }
 
 # Starts one process, without waiting for it.
 start_service() {
   local log=$state/logs/$1.log
+  ! is_taken "$1" || fail "$1 cannot start: another process listens on $(listen_of "$(section_of "$1")")"
   mkdir -p "$state/logs"
   # In a session of its own, so that a Ctrl-C meant for the caller does not reach it; without the caller's pipes.
   setsid "$bin/ferrostack-$1" --config "$state/ferrostack.toml" >>"$log" 2>&1 </dev/null 9>&- &
@@ -50,14 +53,21 @@ start_service() {
   mv "$state/pids.new" "$state/pids"
 }
 
+# Why a process has ended: its error, or its last line.
+last_words() {
+  local log=$state/logs/$1.log
+  tail -n 100 "$log" | grep -a '^Error: ' | tail -n 1 | cut -c 8- | grep . || tail -n 1 "$log"
+}
+
 # Waits until the process answers /healthcheck; fails at once if it has ended.
 await_service() {
   local end=$((SECONDS + 60))
   until is_healthy "$1"; do
-    is_running "$1" || fail "$1 ended at its start: $(tail -n 1 "$state/logs/$1.log"); see $state/logs/$1.log"
+    is_running "$1" || fail "$1 ended at its start: $(last_words "$1"); see $state/logs/$1.log"
     [ "$SECONDS" -lt "$end" ] || fail "$1 does not answer /healthcheck at $(listen_of "$(section_of "$1")"); see $state/logs/$1.log"
     sleep 0.1
   done
+  is_running "$1" || fail "$1 ended at its start: $(last_words "$1"); see $state/logs/$1.log"
 }
 
 # One caller at a time changes a state.
