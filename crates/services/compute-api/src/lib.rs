@@ -1,7 +1,9 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
 pub mod app;
+mod console;
 pub mod consumer;
+pub mod create;
 pub mod extra_specs;
 pub mod image;
 pub mod input;

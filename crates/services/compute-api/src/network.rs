@@ -295,6 +295,13 @@ impl NetworkApi {
             .collect())
     }
 
+    /// Whether a port of the network has this address.
+    pub async fn address_in_use(&self, network_id: &str, ip: IpAddr) -> Result<bool> {
+        let ports: Vec<Port> =
+            self.get(&format!("ports?network_id={}", segment(network_id)), "ports", None).await?;
+        Ok(ports.iter().flat_map(|p| &p.fixed_ips).any(|f| f.ip_address == ip))
+    }
+
     /// A port as an interface of a guest.
     pub fn nic(port: Port, network: NetworkSpec) -> NicSpec {
         NicSpec { port_id: port.id, mac_address: port.mac_address, fixed_ips: port.fixed_ips, network }

@@ -38,7 +38,9 @@ const MAX_LOST_ROUNDS: i64 = 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Data {
-    /// Host and node an admin asked for.
+    /// `zone:host`: that host even if it is disabled.
+    pub forced: bool,
+    /// Host an admin asked for.
     pub forced_host: Option<String>,
     /// Hypervisor an admin asked for.
     pub forced_node: Option<String>,
@@ -208,7 +210,7 @@ impl Step<App> for Claim {
             memory_mb: i64::try_from(server.flavor.ram_mb).unwrap_or(i64::MAX),
             local_gb: server.disk_gb(),
         };
-        let forced = data.forced_host.is_some();
+        let forced = data.forced;
         let mut tx = app.db.begin_write().await?;
         // The server's row is locked before the host's and the job's, here and everywhere.
         if !change::set_task(&mut tx, &server.id, Some(TaskState::BlockDeviceMapping)).await? {

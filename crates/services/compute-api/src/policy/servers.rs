@@ -2,5 +2,44 @@
 
 use ferrostack_policy::Rule;
 
-/// The rules.
-pub const RULES: &[Rule] = &[];
+/// The default rules, from Nova 34.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    Rule { name: "os_compute_api:os-admin-actions:reset_state", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-console-output", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:os-extended-server-attributes", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-instance-actions:events:details", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-instance-actions:events", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:os-instance-actions:list", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:os-instance-actions:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:ips:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:ips:index", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:index", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:create", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:update_all", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:update", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:server-metadata:delete", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:index", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:servers:detail", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:servers:index:get_all_tenants", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:detail:get_all_tenants", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:allow_all_filters", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:show", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:servers:show:flavor-extra-specs", check: "rule:project_reader_or_admin" },
+    Rule { name: "os_compute_api:servers:show:host_status", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:show:host_status:unknown-only", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:create", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:create:forced_host", check: "rule:context_is_admin" },
+    Rule { name: "compute:servers:create:requested_destination", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:create:attach_volume", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:create:attach_network", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:create:trusted_certs", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:create:zero_disk_flavor", check: "rule:context_is_admin" },
+    Rule { name: "network:attach_external_network", check: "rule:context_is_admin" },
+    Rule { name: "os_compute_api:servers:delete", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:update", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:reboot", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:start", check: "rule:project_member_or_admin" },
+    Rule { name: "os_compute_api:servers:stop", check: "rule:project_member_or_admin" },
+];

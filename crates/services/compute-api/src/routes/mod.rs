@@ -8,9 +8,16 @@ mod extra_specs;
 mod flavor_access;
 mod flavors;
 mod hypervisors;
+mod instance_actions;
 mod keypairs;
 mod limits;
 mod quota_sets;
+mod server_actions;
+mod server_create;
+mod server_filter;
+mod server_ips;
+mod server_metadata;
+mod servers;
 mod services;
 mod versions;
 
@@ -28,6 +35,12 @@ pub fn table() -> Vec<Route> {
         hypervisors::routes(),
         availability_zones::routes(),
         extensions::routes(),
+        servers::routes(),
+        server_create::routes(),
+        server_actions::routes(),
+        server_metadata::routes(),
+        server_ips::routes(),
+        instance_actions::routes(),
     ];
     parts.into_iter().flatten().collect()
 }

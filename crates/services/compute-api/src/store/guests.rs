@@ -95,3 +95,13 @@ pub async fn touch(db: &Db, server_id: &str, host: &str) -> Result<()> {
         .map(|_| ())
         .map_err(db_error)
 }
+
+/// Whether no host may hold a guest of the server, inside a transaction.
+pub async fn none_of(tx: &mut Tx, server_id: &str) -> Result<bool> {
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM guests WHERE server_id = $1")
+        .bind(server_id)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(db_error)?;
+    Ok(count == 0)
+}

@@ -153,6 +153,47 @@ pub async fn event_end(
     .map_err(db_error)
 }
 
+/// Ends what a job left open that was taken over; `why` for the event's details.
+pub async fn abandoned(tx: &mut Tx, server_id: &str, request_id: &str, why: &str) -> Result<()> {
+    let now = Timestamp::now().0;
+    sqlx::query(
+        "UPDATE instance_action_events SET finish_time = $3, result = 'Error', details = $4
+         WHERE server_id = $1 AND request_id = $2 AND finish_time IS NULL",
+    )
+    .bind(server_id)
+    .bind(request_id)
+    .bind(now)
+    .bind(why)
+    .execute(&mut **tx)
+    .await
+    .map_err(db_error)?;
+    sqlx::query(
+        "UPDATE instance_actions SET updated_at = $3, finish_time = $3, message = 'Error'
+         WHERE server_id = $1 AND request_id = $2 AND finish_time IS NULL",
+    )
+    .bind(server_id)
+    .bind(request_id)
+    .bind(now)
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+    .map_err(db_error)
+}
+
+/// Ends an action that has no events.
+pub async fn end(tx: &mut Tx, server_id: &str, request_id: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE instance_actions SET updated_at = $3, finish_time = $3 WHERE server_id = $1 AND request_id = $2",
+    )
+    .bind(server_id)
+    .bind(request_id)
+    .bind(Timestamp::now().0)
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+    .map_err(db_error)
+}
+
 /// Which actions a list wants.
 #[derive(Clone, Debug)]
 pub struct Window {

@@ -3,8 +3,10 @@
 pub mod extensions;
 pub mod flavors;
 pub mod hypervisors;
+pub mod instance_actions;
 pub mod keypairs;
 pub mod links;
 pub mod quota_sets;
+pub mod servers;
 pub mod services;
 pub mod versions;

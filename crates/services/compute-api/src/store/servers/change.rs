@@ -194,6 +194,8 @@ pub struct Edit {
     pub access_ip_v4: Option<String>,
     /// `accessIPv6`
     pub access_ip_v6: Option<String>,
+    /// `OS-DCF:diskConfig`
+    pub disk_config: Option<String>,
 }
 
 /// Edits a live server; false if it is gone.
@@ -207,8 +209,8 @@ pub async fn edit(db: &Db, id: &str, edit: &Edit) -> Result<bool> {
     let query = sqlx::query(
         "UPDATE servers SET display_name = COALESCE($2, display_name), hostname = COALESCE($3, hostname),
              description = CASE WHEN CAST($4 AS BIGINT) = 1 THEN NULL ELSE COALESCE($5, description) END,
-             access_ip_v4 = COALESCE($6, access_ip_v4), access_ip_v6 = COALESCE($7, access_ip_v6), updated_at = $8,
-             generation = generation + 1
+             access_ip_v4 = COALESCE($6, access_ip_v4), access_ip_v6 = COALESCE($7, access_ip_v6),
+             disk_config = COALESCE($9, disk_config), updated_at = $8, generation = generation + 1
          WHERE id = $1 AND deleted_at IS NULL",
     )
     .bind(id)
@@ -218,7 +220,8 @@ pub async fn edit(db: &Db, id: &str, edit: &Edit) -> Result<bool> {
     .bind(description)
     .bind(&edit.access_ip_v4)
     .bind(&edit.access_ip_v6)
-    .bind(Timestamp::now().0);
+    .bind(Timestamp::now().0)
+    .bind(&edit.disk_config);
     let done = one(&mut tx, query).await?;
     tx.commit().await.map_err(db_error)?;
     Ok(done)

@@ -16,7 +16,7 @@ use ferrostack_model::{
     server::{PowerState, TaskState, VmState, status},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A network interface that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +135,12 @@ pub struct Server {
     pub terminated_at: Option<Timestamp>,
     /// Gone.
     pub deleted_at: Option<Timestamp>,
+    /// `tags`
+    pub tags: Vec<String>,
+    /// `trusted_image_certificates`
+    pub trusted_certs: Option<Vec<String>>,
+    /// `OS-DCF:diskConfig`: AUTO or MANUAL.
+    pub disk_config: String,
 }
 
 impl Server {
@@ -167,7 +173,8 @@ macro_rules! columns {
          launch_index, vm_state, task_state, power_state, power_at, progress, host, node, availability_zone, \
          pinned_az, image, kernel, ramdisk, flavor, flavor_id, key_name, public_key, config_drive, access_ip_v4, \
          access_ip_v6, metadata, hints, nics, ports, fault_code, fault_message, fault_details, fault_private, \
-         fault_at, locked, locked_reason, created_at, updated_at, launched_at, terminated_at, deleted_at"
+         fault_at, locked, locked_reason, created_at, updated_at, launched_at, terminated_at, deleted_at, tags, \
+         trusted_certs, disk_config"
     };
 }
 pub(crate) use columns;
@@ -241,6 +248,9 @@ pub(crate) fn read(row: &AnyRow) -> Result<Server> {
         launched_at: time(42)?,
         terminated_at: time(43)?,
         deleted_at: time(44)?,
+        tags: decode("tags", &text(45)?)?,
+        trusted_certs: opt(46)?.map(|t| decode("trusted_certs", &t)).transpose()?,
+        disk_config: text(47)?,
     })
 }
 
@@ -323,9 +333,10 @@ pub async fn insert(tx: &mut Tx, s: &Server, inputs: &Inputs) -> Result<()> {
         "INSERT INTO servers (id, generation, project_id, user_id, display_name, hostname, description, instance_name,
              reservation_id, launch_index, vm_state, task_state, availability_zone, pinned_az, image_id, image, kernel,
              ramdisk, flavor, flavor_id, vcpus, memory_mb, root_gb, ephemeral_gb, swap_mb, key_name, public_key,
-             config_drive, access_ip_v4, access_ip_v6, metadata, hints, nics, created_at, updated_at)
+             config_drive, access_ip_v4, access_ip_v6, metadata, hints, nics, created_at, updated_at, tags, trusted_certs,
+             disk_config)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-             $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $34)",
+             $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $34, $35, $36, $37)",
     )
     .bind(&s.id)
     .bind(s.generation)
@@ -361,6 +372,9 @@ pub async fn insert(tx: &mut Tx, s: &Server, inputs: &Inputs) -> Result<()> {
     .bind(encode(&s.hints)?)
     .bind(encode(&s.nics)?)
     .bind(s.created_at.0)
+    .bind(encode(&s.tags)?)
+    .bind(s.trusted_certs.as_ref().map(encode).transpose()?)
+    .bind(&s.disk_config)
     .execute(&mut **tx)
     .await
     .map_err(db_error)?;
@@ -378,12 +392,20 @@ pub async fn insert(tx: &mut Tx, s: &Server, inputs: &Inputs) -> Result<()> {
     Ok(())
 }
 
-/// User data of servers, for the admin's view.
-pub async fn user_data(db: &Db, id: &str) -> Result<Option<String>> {
-    Ok(sqlx::query_scalar::<_, Option<String>>("SELECT user_data FROM server_inputs WHERE server_id = $1")
-        .bind(id)
-        .fetch_optional(db.reader())
-        .await
-        .map_err(db_error)?
-        .flatten())
+/// User data by server, for the admin's view. One statement, however many servers.
+pub async fn user_data(db: &Db, servers: &[Server]) -> Result<HashMap<String, String>> {
+    let mut found = HashMap::new();
+    for part in servers.chunks(500) {
+        let marks: Vec<String> = (1..=part.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT server_id, user_data FROM server_inputs WHERE user_data IS NOT NULL AND server_id IN ({})",
+            marks.join(", ")
+        );
+        let mut query = sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(sql));
+        for server in part {
+            query = query.bind(&server.id);
+        }
+        found.extend(query.fetch_all(db.reader()).await.map_err(db_error)?);
+    }
+    Ok(found)
 }

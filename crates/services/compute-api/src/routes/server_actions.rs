@@ -1,0 +1,197 @@
+//! `POST /servers/{id}/action`.
+
+use super::servers::allowed;
+use crate::{
+    app::App,
+    console, input,
+    jobs::power::{self, Verb},
+    store::{
+        instance_actions::{self as actions, Asker},
+        servers::{self, Server, change},
+    },
+};
+use actix_web::{HttpResponse, web};
+use ferrostack_db::{Change, db_error};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json};
+use ferrostack_jobs::Enqueue;
+use ferrostack_model::{
+    Error, Result,
+    server::{Action, TaskState, VmState},
+};
+use serde_json::{Value, json};
+
+const START: &str = "os_compute_api:servers:start";
+const STOP: &str = "os_compute_api:servers:stop";
+const REBOOT: &str = "os_compute_api:servers:reboot";
+const RESET: &str = "os_compute_api:os-admin-actions:reset_state";
+const CONSOLE: &str = "os_compute_api:os-console-output";
+
+/// The row.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/v2.1/servers/{id}/action", || web::route().to(act))
+            .policy(&[START, STOP, REBOOT, RESET, CONSOLE])
+            .success(202)
+            .summary("Starts, stops or reboots a server, resets its state, or reads its console log"),
+    ]
+}
+
+async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body): JsonBody) -> ApiResult {
+    let name = match body.as_object() {
+        Some(map) if map.len() == 1 => map.keys().next().cloned().unwrap_or_default(),
+        _ => return Err(Error::bad_request("Malformed request body").into()),
+    };
+    match name.as_str() {
+        "os-start" | "os-stop" | "reboot" => {
+            let body = input::body(&ctx, &format!("servers.{name}"), body)?;
+            let (verb, rule) = match name.as_str() {
+                "os-start" => (Verb::Start, START),
+                "os-stop" => (Verb::Stop, STOP),
+                _ if body["reboot"]["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("HARD")) => {
+                    (Verb::RebootHard, REBOOT)
+                }
+                _ => (Verb::RebootSoft, REBOOT),
+            };
+            let server = allowed(&app, &ctx, &id, rule).await?;
+            power(&app, &ctx, server, verb).await?;
+        }
+        "os-resetState" => {
+            let body = input::body(&ctx, "servers.os-resetState", body)?;
+            let server = allowed(&app, &ctx, &id, RESET).await?;
+            reset(&app, &ctx, &server, &body).await?;
+        }
+        "os-getConsoleOutput" => {
+            let body = input::body(&ctx, "servers.os-getConsoleOutput", body)?;
+            let server = allowed(&app, &ctx, &id, CONSOLE).await?;
+            let length = match &body["os-getConsoleOutput"]["length"] {
+                Value::Null => None,
+                value => Some(input::integer(value)?),
+            };
+            let output = console::output(&app, &ctx, &server, length).await?;
+            return json(&json!({"output": output}));
+        }
+        other => {
+            let short: String = other.chars().take(255).collect();
+            return Err(Error::bad_request(format!("There is no such action: {short}")).into());
+        }
+    }
+    Ok(HttpResponse::Accepted().content_type("application/json").finish())
+}
+
+/// 409 in Nova's words.
+pub(super) fn wrong_state(action: &str, id: &str, attribute: &str, state: &str) -> Error {
+    Error::conflict(format!("Cannot '{action}' instance {id} while it is in {attribute} {state}"))
+}
+
+struct Rule {
+    action: Action,
+    /// Name in 409 texts and of the instance action.
+    name: &'static str,
+    task: TaskState,
+    /// Tasks it may interrupt.
+    interrupts: &'static [TaskState],
+}
+
+fn rule(verb: Verb) -> Rule {
+    let (action, name, task, interrupts): (_, _, _, &'static [TaskState]) = match verb {
+        Verb::Start => (Action::Start, "start", TaskState::PoweringOn, &[]),
+        Verb::Stop => (Action::Stop, "stop", TaskState::PoweringOff, &[]),
+        Verb::RebootSoft => (Action::RebootSoft, "reboot", TaskState::Rebooting, &[]),
+        Verb::RebootHard => (
+            Action::RebootHard,
+            "reboot",
+            TaskState::RebootingHard,
+            &[TaskState::Rebooting, TaskState::RebootingHard],
+        ),
+    };
+    Rule { action, name, task, interrupts }
+}
+
+fn check(server: &Server, rule: &Rule) -> Result<()> {
+    if !rule.action.allowed().contains(&server.vm_state) {
+        return Err(wrong_state(rule.name, &server.id, "vm_state", server.vm_state.as_str()));
+    }
+    if let Some(task) = server.task_state
+        && !rule.interrupts.contains(&task)
+    {
+        return Err(wrong_state(rule.name, &server.id, "task_state", task.as_str()));
+    }
+    if server.launched_at.is_none() || server.host.is_none() {
+        return Err(Error::conflict(format!("Instance is in an invalid state for '{}'", rule.name)));
+    }
+    Ok(())
+}
+
+async fn power(app: &App, ctx: &Ctx, mut server: Server, verb: Verb) -> Result<()> {
+    let rule = rule(verb);
+    loop {
+        check(&server, &rule)?;
+        let mut tx = app.db.begin_write().await?;
+        let begun =
+            change::begin_task(&mut tx, &server.id, server.vm_state, server.task_state, rule.task).await?;
+        if begun == Change::Updated {
+            begin(app, ctx, &server, verb, &rule, &mut tx).await?;
+            tx.commit().await.map_err(db_error)?;
+            app.poke();
+            return Ok(());
+        }
+        drop(tx);
+        // Somebody was faster: judge anew.
+        server = servers::get(&app.db, &server.id).await?;
+    }
+}
+
+async fn begin(
+    _app: &App,
+    ctx: &Ctx,
+    server: &Server,
+    verb: Verb,
+    rule: &Rule,
+    tx: &mut crate::store::Tx,
+) -> Result<()> {
+    let caller = ctx.caller()?;
+    if server.task_state.is_some()
+        && let Some(before) = ferrostack_jobs::supersede(tx, &server.id).await?
+        && let Some(request) = &before.request_id
+    {
+        actions::abandoned(tx, &server.id, request, "The operation was replaced by a hard reboot.").await?;
+    }
+    let asker =
+        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: caller.project_id() };
+    actions::begin(tx, &server.id, rule.name, asker).await?;
+    actions::event_begin(tx, &server.id, &ctx.request_id, verb.event(), server.host.as_deref()).await?;
+    let data = serde_json::to_value(power::Data::of(verb))
+        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let job = Enqueue {
+        kind: verb.kind(),
+        first_step: power::FIRST,
+        target: &server.id,
+        data,
+        request_id: Some(&ctx.request_id),
+    };
+    ferrostack_jobs::enqueue(tx, job).await.map(|_| ())
+}
+
+/// The admin's way out: the state as told. What changes power is stopped; a build or a delete goes on.
+async fn reset(app: &App, ctx: &Ctx, server: &Server, body: &Value) -> Result<()> {
+    let vm_state = if body["os-resetState"]["state"] == "active" { VmState::Active } else { VmState::Error };
+    let caller = ctx.caller()?;
+    let asker =
+        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: caller.project_id() };
+    let power_job = ferrostack_jobs::find_active(&app.db, &server.id)
+        .await?
+        .filter(|job| matches!(job.kind.as_str(), "start" | "stop" | "reboot"));
+    let mut tx = app.db.begin_write().await?;
+    if !change::reset_state(&mut tx, &server.id, vm_state).await? {
+        return Err(servers::not_found(&server.id));
+    }
+    if let Some(job) = power_job {
+        ferrostack_jobs::supersede(&mut tx, &server.id).await?;
+        if let Some(request) = &job.request_id {
+            actions::abandoned(&mut tx, &server.id, request, "The state of the instance was reset.").await?;
+        }
+    }
+    actions::begin(&mut tx, &server.id, "resetState", asker).await?;
+    actions::end(&mut tx, &server.id, &ctx.request_id).await?;
+    tx.commit().await.map_err(db_error)
+}

@@ -1,0 +1,266 @@
+//! Servers: lists, show, change, delete. Their making is in `server_create`, actions in `server_actions`.
+
+use super::server_filter;
+use crate::{
+    app::App,
+    create::names,
+    input, jobs,
+    store::{
+        claims, guests, hosts,
+        instance_actions::{self as actions, Asker},
+        servers::{self, Server, change, list},
+    },
+    view::{
+        links::Links,
+        servers::{self as view, Extent, View},
+    },
+};
+use actix_web::{HttpRequest, web};
+use ferrostack_db::db_error;
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json, no_content};
+use ferrostack_jobs::Enqueue;
+use ferrostack_model::{Error, Result, Timestamp, microversion::feature};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const INDEX: &str = "os_compute_api:servers:index";
+const DETAIL: &str = "os_compute_api:servers:detail";
+const SHOW: &str = "os_compute_api:servers:show";
+const UPDATE: &str = "os_compute_api:servers:update";
+const DELETE: &str = "os_compute_api:servers:delete";
+const EXTENDED: &str = "os_compute_api:os-extended-server-attributes";
+const EXTRA_SPECS: &str = "os_compute_api:servers:show:flavor-extra-specs";
+const HOST_STATUS: &str = "os_compute_api:servers:show:host_status";
+
+/// The rows.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v2.1/servers", || web::route().to(index)).policy(&[INDEX]).summary("Lists servers"),
+        Route::get("/v2.1/servers/detail", || web::route().to(detail))
+            .policy(&[DETAIL])
+            .summary("Lists servers with details"),
+        Route::get("/v2.1/servers/{id}", || web::route().to(show)).policy(&[SHOW]).summary("Shows a server"),
+        Route::put("/v2.1/servers/{id}", || web::route().to(update))
+            .policy(&[UPDATE])
+            .summary("Changes a server's name and the like"),
+        Route::delete("/v2.1/servers/{id}", || web::route().to(delete))
+            .policy(&[DELETE])
+            .success(204)
+            .summary("Deletes a server"),
+    ]
+}
+
+/// The server if the caller may do `rule` to it. Others' servers do not exist for those who are not admins.
+pub(super) async fn allowed(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<Server> {
+    let caller = ctx.caller()?;
+    let server = servers::get(&app.db, id).await?;
+    visible(ctx, &server)?;
+    let _ = caller;
+    ctx.enforce(rule, &[("project_id", &server.project_id), ("user_id", &server.user_id)])?;
+    Ok(server)
+}
+
+/// 404 for a server of another project, unless the caller is an admin.
+pub(super) fn visible(ctx: &Ctx, server: &Server) -> Result<()> {
+    let caller = ctx.caller()?;
+    if server.project_id != caller.project_id() && !caller.is_admin() {
+        return Err(servers::not_found(&server.id));
+    }
+    Ok(())
+}
+
+/// `host_status` of every host.
+async fn host_states(app: &App) -> Result<HashMap<String, &'static str>> {
+    let (now, limit) = (Timestamp::now(), app.settings.compute.service_down_time);
+    Ok(hosts::list(&app.db)
+        .await?
+        .into_iter()
+        .map(|h| {
+            let status = match (h.disabled, h.is_up(now, limit)) {
+                _ if h.forced_down => "DOWN",
+                (true, _) => "MAINTENANCE",
+                (false, true) => "UP",
+                (false, false) => "UNKNOWN",
+            };
+            (h.host, status)
+        })
+        .collect())
+}
+
+/// Views of `servers` for the caller.
+async fn views(
+    app: &App,
+    ctx: &Ctx,
+    req: &HttpRequest,
+    servers: &[Server],
+    extent: Extent,
+) -> Result<Vec<Value>> {
+    let caller = ctx.caller()?;
+    let target = [("project_id", caller.project_id())];
+    let extended = ctx.may(EXTENDED, &target);
+    let states = if ctx.version.has(feature::SERVER_HOST_STATUS)
+        && extent != Extent::Plain
+        && ctx.may(HOST_STATUS, &target)
+    {
+        Some(host_states(app).await?)
+    } else {
+        None
+    };
+    let user_data =
+        if extended && ctx.version.has(feature::SERVER_EXTENDED_ATTRIBUTES) && extent != Extent::Plain {
+            servers::user_data(&app.db, servers).await?
+        } else {
+            HashMap::new()
+        };
+    let view = View {
+        links: Links::of(req, ctx),
+        version: ctx.version,
+        extended,
+        extra_specs: ctx.may(EXTRA_SPECS, &target),
+        admin: caller.is_admin(),
+        host_status: states.as_ref(),
+        user_data,
+    };
+    Ok(servers.iter().map(|s| view.full(s, extent)).collect())
+}
+
+/// The answer with one server.
+pub(super) async fn one(
+    app: &App,
+    ctx: &Ctx,
+    req: &HttpRequest,
+    server: Server,
+    extent: Extent,
+) -> ApiResult {
+    let body = views(app, ctx, req, std::slice::from_ref(&server), extent).await?.pop();
+    json(&json!({"server": body}))
+}
+
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    listed(&app, &ctx, &req, INDEX, false).await
+}
+
+async fn detail(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    listed(&app, &ctx, &req, DETAIL, true).await
+}
+
+async fn listed(app: &App, ctx: &Ctx, req: &HttpRequest, rule: &str, detail: bool) -> ApiResult {
+    let caller = ctx.caller()?;
+    ctx.enforce(rule, &[("project_id", caller.project_id()), ("user_id", caller.user_id())])?;
+    let query =
+        input::query(ctx, if detail { "servers.detail?" } else { "servers.index?" }, req.query_string())?;
+    let filter = server_filter::read(app, ctx, &query, rule).await?;
+    let keys: Vec<&str> = query.all("sort_key").filter(|k| !k.is_empty()).collect();
+    let directions: Vec<&str> = query.all("sort_dir").filter(|d| !d.is_empty()).collect();
+    let sort = list::Sort::of(&keys, &directions)?;
+    let limit = query.limit(app.settings.compute.max_limit);
+    let marker = match query.get("marker").filter(|m| !m.is_empty()) {
+        None => None,
+        Some(id) => {
+            let found = servers::find(&app.db, id).await?.filter(|s| visible(ctx, s).is_ok());
+            Some(found.ok_or_else(|| super::flavors::marker_not_found(id))?)
+        }
+    };
+    let found = list::list(&app.db, &filter, &sort, limit, marker).await?;
+    let links = Links::of(req, ctx);
+    let items = if detail {
+        views(app, ctx, req, &found, Extent::Detail).await?
+    } else {
+        found.iter().map(|s| view::basic(s, &links)).collect()
+    };
+    let mut body = json!({"servers": items});
+    if let Some(last) = found.last()
+        && found.len() as i64 == limit
+    {
+        let path = if detail { "servers/detail" } else { "servers" };
+        body["servers_links"] = links.next(path, query.pairs(), &last.id);
+    }
+    json(&body)
+}
+
+async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "servers.show?", req.query_string())?;
+    let server = allowed(&app, &ctx, &id, SHOW).await?;
+    one(&app, &ctx, &req, server, Extent::Show).await
+}
+
+async fn update(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+    JsonBody(body): JsonBody,
+) -> ApiResult {
+    let body = input::body(&ctx, "servers.update", body)?;
+    let server = allowed(&app, &ctx, &id, UPDATE).await?;
+    let asked = &body["server"];
+    let text = |name: &str| asked[name].as_str().map(str::to_owned);
+    let edit = change::Edit {
+        display_name: text("name").map(|n| if ctx.legacy { n.trim().to_owned() } else { n }),
+        hostname: text("hostname").map(|h| names::given_hostname(&h, ctx.version)).transpose()?,
+        description: asked.get("description").map(|d| d.as_str().map(str::to_owned)),
+        access_ip_v4: text("accessIPv4"),
+        access_ip_v6: text("accessIPv6"),
+        disk_config: text("OS-DCF:diskConfig"),
+    };
+    if !change::edit(&app.db, &server.id, &edit).await? {
+        return Err(servers::not_found(&id).into());
+    }
+    let server = servers::get(&app.db, &id).await?;
+    let extent = if ctx.version.has(view::FULL_UPDATE) { Extent::Show } else { Extent::Plain };
+    one(&app, &ctx, &req, server, extent).await
+}
+
+async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+    let server = allowed(&app, &ctx, &id, DELETE).await?;
+    remove(&app, &ctx, &server).await?;
+    no_content()
+}
+
+/// Takes a server over from whatever works on it and has it deleted.
+pub(super) async fn remove(app: &App, ctx: &Ctx, server: &Server) -> Result<()> {
+    let caller = ctx.caller()?;
+    let asker =
+        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: &server.project_id };
+    let mut tx = app.db.begin_write().await?;
+    if !change::begin_delete(&mut tx, &server.id).await? {
+        return Err(servers::not_found(&server.id));
+    }
+    let active = ferrostack_jobs::supersede(&mut tx, &server.id).await?;
+    if active.as_ref().is_some_and(|job| job.kind == jobs::delete::KIND) {
+        // Under way: that job goes on, nothing of this is written.
+        return Ok(());
+    }
+    if let Some(job) = &active
+        && let Some(request) = &job.request_id
+    {
+        let why = "The operation was interrupted by the deletion of the instance.";
+        actions::abandoned(&mut tx, &server.id, request, why).await?;
+    }
+    actions::begin(&mut tx, &server.id, "delete", asker).await?;
+    let host = server.host.as_deref();
+    actions::event_begin(&mut tx, &server.id, &ctx.request_id, jobs::delete::EVENT, host).await?;
+    // Read again under the row's lock: the job that was just fenced off may have written since.
+    let now = servers::find_in(&mut tx, &server.id).await?.ok_or_else(|| servers::not_found(&server.id))?;
+    if now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, &server.id).await? {
+        // Nothing was made anywhere: gone at once.
+        change::mark_deleted(&mut tx, &server.id).await?;
+        claims::release(&mut tx, &server.id).await?;
+        let end = actions::SUCCESS;
+        actions::event_end(&mut tx, &server.id, &ctx.request_id, jobs::delete::EVENT, end, true).await?;
+        return tx.commit().await.map_err(db_error);
+    }
+    let data = serde_json::to_value(jobs::delete::Data::default())
+        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let job = Enqueue {
+        kind: jobs::delete::KIND,
+        first_step: jobs::delete::FIRST,
+        target: &server.id,
+        data,
+        request_id: Some(&ctx.request_id),
+    };
+    ferrostack_jobs::enqueue(&mut tx, job).await?;
+    tx.commit().await.map_err(db_error)?;
+    app.poke();
+    Ok(())
+}
