@@ -6,9 +6,19 @@ mod support;
 
 #[path = "it/corpus.rs"]
 mod corpus;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/data.rs"]
 mod data;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/inspect.rs"]
 mod inspect;
 #[path = "it/lifecycle.rs"]
 mod lifecycle;
+#[path = "it/listing.rs"]
+mod listing;
+#[path = "it/patches.rs"]
+mod patches;
+#[path = "it/policy.rs"]
+mod policy;

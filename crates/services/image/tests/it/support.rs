@@ -226,6 +226,18 @@ impl Cloud {
     }
 }
 
+/// The service in a process of its own, with the settings of `IT_IMAGE_SETTINGS`; says where it listens.
+pub async fn serve_forever() {
+    let settings: Settings = match std::env::var("IT_IMAGE_SETTINGS") {
+        Ok(text) => serde_json::from_str(&text).unwrap(),
+        Err(_) => return,
+    };
+    let bus = Arc::new(LocalBus::new());
+    let running = ferrostack_image::start(&settings, bus, tokens(), CancellationToken::new()).await.unwrap();
+    println!("LISTENS http://{}", running.address);
+    running.wait().await.unwrap();
+}
+
 async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.header("Accept", "application/json").send().await.unwrap();
     let status = response.status();
