@@ -242,3 +242,19 @@ async fn refused_uploads_leave_nothing() {
     })
     .await;
 }
+
+/// Not a test: writes the corpus as seeds for `cargo fuzz`.
+#[test]
+#[ignore = "writes fuzz/corpus/inspect"]
+fn write_fuzz_corpus() {
+    let formats = ["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "aki", "ari", "ami"];
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../fuzz/corpus/inspect");
+    std::fs::create_dir_all(directory).unwrap();
+    let cases = corpus::good().into_iter().map(|(case, _)| case).chain(corpus::hostile());
+    for (i, case) in cases.filter(|c| c.bytes.len() <= 400_000).enumerate() {
+        let Some(format) = formats.iter().position(|f| *f == case.disk_format) else { continue };
+        let mut bytes = vec![format as u8];
+        bytes.extend(&case.bytes);
+        std::fs::write(format!("{directory}/{i:04}"), bytes).unwrap();
+    }
+}
