@@ -55,7 +55,7 @@ async fn make(db: &Db, settings: &NetworkSettings, cidr: IpNet) -> Result<()> {
         admin_state_up: true,
         shared: true,
         mtu: 1500,
-        port_security_enabled: true,
+        port_security_enabled: false,
         dns_domain: String::new(),
         availability_zone_hints: Vec::new(),
         tags: Vec::new(),

@@ -2,6 +2,10 @@
 //!
 //! Addresses are allocated here and realised by the compute agents; nothing else is: no routers, floating IPs
 //! or security groups, whose routes answer as absent.
+//!
+//! For compute: a port is ACTIVE while it has a `binding:host_id` (and its `admin_state_up`), else DOWN. A POST of
+//! a service user with [`routes::KEY_HEADER`] makes one port, however often it is repeated: 201 with the port
+//! the first time, 200 with the same port (as it is now) afterwards, until it is deleted.
 
 pub mod address;
 pub mod app;

@@ -42,7 +42,7 @@ pub const NETWORK: Noun = Noun {
         row("admin_state_up", Post::Default(yes), true, check::flag, false),
         row("shared", Post::Default(no), true, check::flag, true),
         row("mtu", Post::Default(mtu), true, check_mtu, false),
-        row("port_security_enabled", Post::Default(yes), true, check::flag, true),
+        row("port_security_enabled", Post::Default(no), true, check::only_false, true),
         row("dns_domain", Post::Default(empty), true, check::dns_domain, false),
         row("availability_zone_hints", Post::Default(none), false, check::texts, false),
         row("tags", Post::Default(none), false, check::tags, true),

@@ -39,7 +39,7 @@ pub const PORT: Noun = Noun {
         row("binding:host_id", Post::Default(empty), true, check::text_or_null::<255>, true),
         row("binding:vnic_type", Post::Default(normal), true, check::vnic_type, true),
         row("binding:profile", Post::Default(nothing), true, check::profile, true),
-        row("port_security_enabled", Post::Optional, true, check::flag, true),
+        row("port_security_enabled", Post::Optional, true, check::only_false, true),
         row("dns_name", Post::Default(empty), true, check::dns_name, false),
         row("tags", Post::Default(none), false, check::tags, true),
         row("security_groups", Post::Default(none), true, check::empty_list, false),

@@ -90,10 +90,11 @@ pub(crate) fn sees_all(ctx: &Ctx) -> Result<bool> {
     Ok(caller.is_admin() || caller.has_role("service") || caller.has_role("advsvc"))
 }
 
-/// Takes out the attributes that the caller may not see: each of `restricted` has a rule of its own.
-pub(crate) fn hide(ctx: &Ctx, rule: &str, restricted: &[&str], target: &Target, view: &mut Object) {
-    for name in restricted {
-        if !ctx.may(&format!("{rule}:{name}"), &target.pairs()) {
+/// Takes out the attributes that the caller may not see: each of `restricted` comes with its rule.
+pub(crate) fn hide(ctx: &Ctx, restricted: &[(&str, &str)], target: &Target, view: &mut Object) {
+    let pairs = target.pairs();
+    for (name, rule) in restricted {
+        if !ctx.may(rule, &pairs) {
             view.remove(*name);
         }
     }

@@ -86,7 +86,7 @@ pub(super) async fn visible(ctx: &Ctx, app: &App, id: &str) -> Result<Network> {
 fn render(ctx: &Ctx, app: &App, network: &Network, subnets: &[String]) -> Object {
     let mut view = view::network::view(network, subnets, &app.zone);
     let target = Target::on(network, &network.project_id);
-    hide(ctx, "get_network", view::network::RESTRICTED, &target, &mut view);
+    hide(ctx, view::network::RESTRICTED, &target, &mut view);
     view
 }
 

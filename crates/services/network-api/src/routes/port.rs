@@ -97,7 +97,7 @@ pub(super) async fn visible(ctx: &Ctx, app: &App, id: &str) -> Result<Port> {
 
 fn render(ctx: &Ctx, port: &Port) -> Object {
     let mut view = view::port::view(port);
-    hide(ctx, "get_port", view::port::RESTRICTED, &target(port), &mut view);
+    hide(ctx, view::port::RESTRICTED, &target(port), &mut view);
     view
 }
 

@@ -24,7 +24,7 @@ pub struct Network {
     pub shared: bool,
     /// Largest packet, bytes.
     pub mtu: i64,
-    /// Default of its ports' attribute of the same name.
+    /// Default of its ports' attribute of the same name; false while nothing filters.
     pub port_security_enabled: bool,
     /// Domain of its ports' DNS names, ending in a dot, or empty.
     pub dns_domain: String,

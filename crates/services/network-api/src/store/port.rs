@@ -35,7 +35,7 @@ pub struct Port {
     pub vnic_type: String,
     /// Data of whoever binds it.
     pub binding_profile: Value,
-    /// Kept as given; nothing filters yet.
+    /// False while nothing filters: no security groups, no protection against foreign addresses.
     pub port_security_enabled: bool,
     /// Host label.
     pub dns_name: String,

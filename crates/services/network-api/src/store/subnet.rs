@@ -49,7 +49,7 @@ pub struct Subnet {
     pub ipv6_ra_mode: Option<String>,
     /// Kept as given; addresses are allocated from the pools whatever it says.
     pub ipv6_address_mode: Option<String>,
-    /// Device owners it is meant for; empty for all. Kept as given.
+    /// Device owners whose ports get addresses here unasked; empty for all that no other subnet is meant for.
     pub service_types: Vec<String>,
     /// Tags.
     pub tags: Vec<String>,

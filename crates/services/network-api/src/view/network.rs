@@ -4,9 +4,12 @@ use super::{Object, object};
 use crate::store::network::Network;
 use serde_json::json;
 
-/// Attributes that only some may see, each with a rule `get_network:…`.
-pub const RESTRICTED: &[&str] =
-    &["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
+/// Attributes that only some may see, each with its rule.
+pub const RESTRICTED: &[(&str, &str)] = &[
+    ("provider:network_type", "get_network:provider:network_type"),
+    ("provider:physical_network", "get_network:provider:physical_network"),
+    ("provider:segmentation_id", "get_network:provider:segmentation_id"),
+];
 
 /// The network with its subnets' ids, oldest first. The caller takes out what may not be seen.
 pub fn view(n: &Network, subnets: &[String], zone: &str) -> Object {

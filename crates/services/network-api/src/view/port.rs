@@ -4,9 +4,13 @@ use super::{Object, object};
 use crate::store::port::Port;
 use serde_json::json;
 
-/// Attributes that only some may see, each with a rule `get_port:…`.
-pub const RESTRICTED: &[&str] =
-    &["binding:host_id", "binding:profile", "binding:vif_details", "binding:vif_type"];
+/// Attributes that only some may see, each with its rule.
+pub const RESTRICTED: &[(&str, &str)] = &[
+    ("binding:host_id", "get_port:binding:host_id"),
+    ("binding:profile", "get_port:binding:profile"),
+    ("binding:vif_details", "get_port:binding:vif_details"),
+    ("binding:vif_type", "get_port:binding:vif_type"),
+];
 
 /// The port. The caller takes out what may not be seen.
 ///

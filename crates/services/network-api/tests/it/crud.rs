@@ -3,7 +3,7 @@
 use crate::cloud::{Cloud, Store, error_type, ip};
 use serde_json::json;
 
-crate::both!(root, networks, subnets, ports, bulk, tags, binding, readdress, absent, ipv6);
+crate::both!(root, networks, subnets, ports, bulk, tags, binding, readdress, absent, ipv6, service_types);
 
 async fn root(store: &Store) {
     let cloud = Cloud::start(store).await;
@@ -322,5 +322,19 @@ async fn ipv6(store: &Store) {
     let ips: Vec<_> =
         body["port"]["fixed_ips"].as_array().unwrap().iter().map(|i| &i["ip_address"]).collect();
     assert_eq!(json!(ips), json!(["10.1.0.2", "2001:db8::2"]));
+    cloud.stop().await;
+}
+
+async fn service_types(store: &Store) {
+    let cloud = Cloud::start(store).await;
+    let network = cloud.network("alice", "n").await;
+    cloud.subnet("alice", &network, "10.1.0.0/24").await;
+    let body = |cidr: &str| json!({"subnet": {"network_id": network, "ip_version": 4, "cidr": cidr, "service_types": ["compute:nova"]}});
+    assert_eq!(cloud.post("alice", "/v2.0/subnets", body("10.2.0.0/24")).await.0, 403);
+    assert_eq!(cloud.post("admin", "/v2.0/subnets", body("10.2.0.0/24")).await.0, 201);
+    for (owner, expected) in [("compute:nova", "10.2.0.2"), ("other", "10.1.0.2"), ("", "10.1.0.3")] {
+        let (_, port) = cloud.port("alice", &network, json!({"device_owner": owner})).await;
+        assert_eq!(ip(&port), expected, "{owner}");
+    }
     cloud.stop().await;
 }

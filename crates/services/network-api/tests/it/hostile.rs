@@ -152,6 +152,7 @@ async fn wrong_values(store: &Store) {
                 ("x", json!(1)),
                 (&long, json!(1)),
                 ("provider:network_type", json!("vxlan")),
+                ("port_security_enabled", json!(true)),
                 ("router:external", json!(true)),
             ],
         ),

@@ -151,14 +151,8 @@ async fn insert(tx: &mut Tx, drafts: &mut [Draft], key: Option<&str>) -> Result<
         }
         let port = &mut draft.port;
         let on_network = subnets.get(&port.network_id).map_or(&[][..], Vec::as_slice);
-        port.fixed_ips = super::address::take(
-            &mut allocator,
-            &port.id,
-            &port.network_id,
-            on_network,
-            draft.wanted.as_deref(),
-        )
-        .await?;
+        port.fixed_ips =
+            super::address::take(&mut allocator, port, on_network, draft.wanted.as_deref()).await?;
         store::port::set_fixed_ips(allocator.tx(), &port.id, &port.fixed_ips).await?;
     }
     allocator.finish().await?;

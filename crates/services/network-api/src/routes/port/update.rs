@@ -104,8 +104,7 @@ async fn readdress(tx: &mut Tx, port: &mut Port, wanted: &[Wanted]) -> Result<()
     }
     let fresh: Vec<Wanted> =
         places.iter().zip(wanted).filter(|(p, _)| p.is_none()).map(|(_, w)| w.clone()).collect();
-    let network_id = port.network_id.clone();
-    let taken = super::address::take(&mut allocator, &port.id, &network_id, &subnets, Some(&fresh)).await?;
+    let taken = super::address::take(&mut allocator, port, &subnets, Some(&fresh)).await?;
     let mut taken = taken.into_iter();
     port.fixed_ips = places.into_iter().filter_map(|place| place.or_else(|| taken.next())).collect();
     allocator.finish().await
