@@ -4,6 +4,7 @@
 
 use crate::{
     app::App,
+    faults,
     keys::{random_hex, write_secret},
     store::{
         self, assignment::Assignment, endpoint::Endpoint, project::Project, role::Role, service::Service,
@@ -11,7 +12,7 @@ use crate::{
     },
 };
 use ferrostack_db::Change;
-use ferrostack_model::{Error, Result, Timestamp, id};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp, id};
 use ferrostack_settings::Settings;
 use std::{net::SocketAddr, path::Path};
 use uuid::Uuid;
@@ -22,6 +23,8 @@ pub const DEFAULT_DOMAIN: &str = "default";
 /// Roles from the strongest down; each implies the next.
 const LADDER: [&str; 4] = ["admin", "manager", "member", "reader"];
 const SERVICE_ROLE: &str = "service";
+/// Times bootstrap runs when replicas do the same.
+const ATTEMPTS: u32 = 10;
 /// Users that services log in as, with the roles service and admin in the project service.
 const SERVICE_USERS: [&str; 4] = ["ferrostack", "nova", "glance", "neutron"];
 
@@ -45,11 +48,21 @@ pub async fn run(app: &App, settings: &Settings, bound: SocketAddr) -> Result<()
     }
     let service_password = read_secret(service_file)?;
 
-    structure(app).await?;
-    let admins = ["admin"];
-    passwords(app, "admin", &admins, &admin_password).await?;
-    passwords(app, "service", &SERVICE_USERS, &service_password).await?;
-    catalog(app, settings, bound).await
+    let mut attempt = 1;
+    loop {
+        let done = async {
+            structure(app).await?;
+            passwords(app, "admin", &["admin"], &admin_password).await?;
+            passwords(app, "service", &SERVICE_USERS, &service_password).await?;
+            catalog(app, settings, bound).await
+        }
+        .await;
+        match done {
+            // A replica bootstraps beside us; what it has made the next attempt finds.
+            Err(error) if error.kind == ErrorKind::Conflict && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+    }
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<String>> {
@@ -204,7 +217,7 @@ async fn passwords(app: &App, what: &str, users: &[&str], password: &str) -> Res
         let had_one = !user.password_hash.is_empty();
         user.password_hash = hash.clone();
         if store::user::update(&mut *work.tx, &user).await? != Change::Updated {
-            return Err(Error::internal(format!("bootstrap: user {} was changed meanwhile", user.name)));
+            return Err(faults::raced("user"));
         }
         if had_one {
             work.revoke_user(&user.id);

@@ -1,7 +1,8 @@
 //! The token signing keys: one PEM file each in a directory only we can read.
 //!
 //! Every key in the directory verifies; the newest that is old enough for all verifiers to know it signs.
-//! Replicas share the directory, or its contents.
+//! Replicas share the directory, or its contents. To rotate, put another `NAME.pem` there (`openssl genpkey
+//! -algorithm EC -pkeyopt ec_paramgen_curve:P-256`) and take the old one away a token's lifetime later.
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -12,12 +13,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ferrostack_client::{PublicKey, PublicKeys};
 use ferrostack_model::{Error, Result, Timestamp, TokenClaims};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeMap,
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 use zeroize::Zeroizing;
 
@@ -26,10 +28,15 @@ const MATURE_AFTER: i64 = 60;
 /// Longest token that is looked at, bytes.
 const MAX_TOKEN: usize = 8192;
 
-/// The keys, by id; ids begin with the second of their making and so sort by age.
+/// Least time between two looks for an unknown key.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The keys, by id: the name of the file.
 pub struct Keys {
     directory: PathBuf,
     keys: RwLock<BTreeMap<String, Key>>,
+    /// When an unknown key last made us read the directory.
+    looked: Mutex<Option<Instant>>,
 }
 
 struct Key {
@@ -48,7 +55,8 @@ impl Keys {
             .create(directory)
             .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
             .map_err(|e| failed(directory, &e.to_string()))?;
-        let keys = Self { directory: directory.to_owned(), keys: RwLock::default() };
+        let keys =
+            Self { directory: directory.to_owned(), keys: RwLock::default(), looked: Mutex::new(None) };
         keys.reload()?;
         if keys.keys.read().is_empty() {
             keys.generate()?;
@@ -67,7 +75,7 @@ impl Keys {
             if path.extension().is_some_and(|e| e == "pem")
                 && let Some(kid) = path.file_stem().and_then(|s| s.to_str())
             {
-                found.insert(kid.to_owned(), Key::read(kid, &path)?);
+                found.insert(kid.to_owned(), Key::read(&path)?);
             }
         }
         *self.keys.write() = found;
@@ -89,11 +97,12 @@ impl Keys {
     pub fn sign(&self, claims: &TokenClaims) -> Result<String> {
         let mature = Timestamp::now().plus_seconds(-MATURE_AFTER);
         let keys = self.keys.read();
+        let by_age = |(kid, key): &(&String, &Key)| (key.made_at, (*kid).clone());
         let (kid, key) = keys
             .iter()
-            .rev()
-            .find(|(_, k)| k.made_at <= mature)
-            .or_else(|| keys.iter().next())
+            .filter(|(_, k)| k.made_at <= mature)
+            .max_by_key(by_age)
+            .or_else(|| keys.iter().min_by_key(by_age))
             .ok_or_else(|| Error::internal("no token key"))?;
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(kid.clone());
@@ -111,9 +120,26 @@ impl Keys {
         validation.required_spec_claims.clear();
         validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
         validation.validate_aud = false;
+        if !self.keys.read().contains_key(&kid) {
+            self.look_again();
+        }
         let keys = self.keys.read();
         let key = keys.get(&kid)?;
         jsonwebtoken::decode::<TokenClaims>(token, &key.verifying, &validation).ok().map(|d| d.claims)
+    }
+
+    /// A replica may have made the key since we looked. Not more often than once a second.
+    fn look_again(&self) {
+        {
+            let mut looked = self.looked.lock();
+            if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+                return;
+            }
+            *looked = Some(Instant::now());
+        }
+        if let Err(error) = self.reload() {
+            tracing::error!(error = error.for_log(), "token keys not read again");
+        }
     }
 
     /// What verifiers need.
@@ -144,7 +170,7 @@ impl Keys {
 }
 
 impl Key {
-    fn read(kid: &str, path: &Path) -> Result<Self> {
+    fn read(path: &Path) -> Result<Self> {
         let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| failed(path, &e.to_string()))?);
         let der = Zeroizing::new(from_pem(&text).ok_or_else(|| failed(path, "not a PEM private key"))?);
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
@@ -155,8 +181,13 @@ impl Key {
         let signing = EncodingKey::from_ec_pem(text.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
         let verifying =
             DecodingKey::from_ec_pem(public_pem.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
-        let made_at = kid.split('-').next().and_then(|s| i64::from_str_radix(s, 16).ok()).unwrap_or(0);
-        Ok(Self { made_at: Timestamp(0).plus_seconds(made_at), signing, verifying, public_pem })
+        let modified = std::fs::metadata(path)
+            .and_then(|m| m.modified())
+            .map_err(|e| failed(path, &e.to_string()))?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let made_at = Timestamp(i64::try_from(modified.as_micros()).unwrap_or(i64::MAX));
+        Ok(Self { made_at, signing, verifying, public_pem })
     }
 }
 
@@ -257,19 +288,62 @@ mod tests {
         }
     }
 
+    fn signer(keys: &Keys) -> String {
+        jsonwebtoken::decode_header(keys.sign(&claims()).unwrap()).unwrap().kid.unwrap()
+    }
+
+    /// Makes a key look `seconds` old.
+    fn age(dir: &Path, kid: &str, seconds: u64) {
+        let file = std::fs::File::open(dir.join(format!("{kid}.pem"))).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    }
+
     #[test]
     fn a_new_key_verifies_at_once_and_signs_later() {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(dir.path()).unwrap();
         let first = keys.public().keys[0].kid.clone();
-        std::thread::sleep(std::time::Duration::from_millis(1100)); // ids sort by second
-        keys.generate().unwrap();
-        keys.reload().unwrap();
+        age(dir.path(), &first, 10);
+        // Made by a replica: found when its first token comes.
+        let replica = Keys::open(dir.path()).unwrap();
+        let second = replica.generate().unwrap();
+        replica.reload().unwrap();
+        assert_eq!(signer(&replica), first);
+        age(dir.path(), &second, 70);
+        replica.reload().unwrap();
+        assert_eq!(signer(&replica), second);
+        assert_eq!(keys.public().keys.len(), 1);
+        assert!(keys.read(&replica.sign(&claims()).unwrap()).is_some());
         assert_eq!(keys.public().keys.len(), 2);
+        // Two that are old enough: the newer one. The old one still verifies until it is taken away.
+        age(dir.path(), &first, 100);
+        keys.reload().unwrap();
+        assert_eq!(signer(&keys), second);
         let token = keys.sign(&claims()).unwrap();
-        assert_eq!(jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), first);
+        std::fs::remove_file(dir.path().join(format!("{second}.pem"))).unwrap();
+        keys.reload().unwrap();
+        assert!(keys.read(&token).is_none());
         assert!(keys.read("a.b.c").is_none() && keys.read("").is_none());
+    }
+
+    #[test]
+    fn fingerprints_tell_passwords_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path()).unwrap();
         assert_eq!(keys.fingerprint("x").unwrap(), keys.fingerprint("x").unwrap());
         assert_ne!(keys.fingerprint("x").unwrap(), keys.fingerprint("y").unwrap());
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(
+            keys.fingerprint("x").unwrap(),
+            Keys::open(other.path()).unwrap().fingerprint("x").unwrap()
+        );
+    }
+
+    #[test]
+    fn a_bad_key_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("bad.pem"), "no key").unwrap();
+        let error = Keys::open(dir.path()).err().unwrap();
+        assert!(error.for_log().contains("bad.pem") && !error.public.contains("bad.pem"));
     }
 }

@@ -37,10 +37,7 @@ async fn catalog(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_catalog", &[])?;
     let claims = &ctx.caller()?.claims;
     if claims.project.is_none() && claims.domain.is_none() && !claims.system {
-        return Err(Error::forbidden(
-            "You are not authorized to perform the requested action: identity:get_auth_catalog.",
-        )
-        .into());
+        return Err(Error::forbidden("You are not authorized to perform the requested action.").into());
     }
     let context = Context::of_claims(&app.db, claims).await?.ok_or_else(Error::unauthorized)?;
     let catalog = catalog_for(&app, &context).await?;

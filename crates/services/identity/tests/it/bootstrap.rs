@@ -122,20 +122,30 @@ async fn without_the_file_nothing_is_made() {
     .await;
 }
 
+/// Several processes on an empty database, all at once.
 #[tokio::test]
 async fn replicas_may_start_at_once() {
-    each(async |c| {
-        c.pause().await;
-        let token_count = async |c: &Cloud| {
+    each_with(
+        |s| s.identity.admin_password_file = None,
+        async |c| {
+            let file = c.settings.credentials.password_file.with_file_name("admin-password");
+            c.settings.identity.admin_password_file = Some(file);
+            let replicas = futures_util::future::join_all((0..4).map(|_| c.replica())).await;
             let token = c.admin().await;
-            c.get(&token, "/v3/endpoints").await.is(200).json()["endpoints"].as_array().unwrap().len()
-        };
-        c.resume().await;
-        let before = token_count(c).await;
-        let (a, b) = tokio::join!(c.replica(), c.replica());
-        assert_eq!(token_count(c).await, before);
-        a.1.stop().await;
-        b.1.stop().await;
-    })
+            for (list, count) in
+                [("users", 5), ("roles", 5), ("projects", 2), ("services", 4), ("endpoints", 12)]
+            {
+                let body = c.get(&token, &format!("/v3/{list}")).await.is(200).json();
+                assert_eq!(body[list].as_array().unwrap().len(), count, "{list}");
+            }
+            // A token of any is good at all.
+            for (base, _) in &replicas {
+                c.get(&token, &format!("{base}/v3/users")).await.is(200);
+            }
+            for (_, running) in replicas {
+                running.stop().await;
+            }
+        },
+    )
     .await;
 }

@@ -1,8 +1,10 @@
 //! What makes tokens invalid, and how the other services learn it.
 
 use super::support::*;
+use ferrostack_bus::{Handler, Source, Verdict};
 use ferrostack_client::{LocalVerifier, RevocationPage, ServiceClient};
 use ferrostack_http::TokenVerifier;
+use ferrostack_model::message::{Envelope, Revocations};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -169,6 +171,33 @@ async fn domains_roles_and_groups_take_their_tokens_along() {
         for gone in [&path, &probe, &format!("/v3/users/{user}"), &format!("/v3/groups/{group}")] {
             c.get(&admin, gone).await.is(404);
         }
+    })
+    .await;
+}
+
+/// What is revoked is announced on the bus at once.
+#[tokio::test]
+async fn the_bus_hears_at_once() {
+    struct Inbox(tokio::sync::mpsc::UnboundedSender<Envelope>);
+    #[async_trait::async_trait]
+    impl Handler for Inbox {
+        async fn handle(&self, message: Envelope) -> Verdict {
+            self.0.send(message).map_or(Verdict::Retry, |()| Verdict::Ack)
+        }
+    }
+    each(async |c| {
+        let (sender, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        c.bus.consume(Source::Revocations, 1, Arc::new(Inbox(sender)), stop.clone()).await.unwrap();
+        let admin = c.admin().await;
+        let (_, user) = c.person(&admin, "bob", "member").await;
+        c.patch(&admin, &format!("/v3/users/{user}"), json!({"user": {"enabled": false}})).await.is(200);
+        let message =
+            tokio::time::timeout(std::time::Duration::from_secs(5), inbox.recv()).await.unwrap().unwrap();
+        let events = message.open::<Revocations>().unwrap().events;
+        assert_eq!((events.len(), events[0].user_id.as_deref()), (1, Some(user.as_str())));
+        assert_eq!(events, feed(c, &admin, 0).await.events);
+        stop.cancel();
     })
     .await;
 }
