@@ -262,6 +262,8 @@ pub struct Compute {
     pub build_inquiry_seconds: i64,
     /// Seconds a guest has to shut down before the plug is pulled.
     pub shutdown_timeout_seconds: u32,
+    /// Make some flavors at the first start of a new cloud.
+    pub default_flavors: bool,
     /// Default quotas.
     pub quota: Quota,
     /// Overrides of policy rules.
@@ -285,6 +287,7 @@ impl Default for Compute {
             parallel_jobs: 64,
             build_inquiry_seconds: 30,
             shutdown_timeout_seconds: 60,
+            default_flavors: true,
             quota: Quota::default(),
             policy_file: None,
         }

@@ -51,6 +51,9 @@ pub async fn start(
     if let Some(file) = &settings.compute.policy_file {
         policy.load(file)?;
     }
+    if settings.compute.default_flavors {
+        bootstrap_flavors(&db).await?;
+    }
     let app = App::new(settings, db, bus, stop)?;
     start_work(&app).await?;
     let data = web::Data::from(app.clone());

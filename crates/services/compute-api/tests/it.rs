@@ -16,3 +16,5 @@ mod matrix;
 mod protocol;
 #[path = "it/quotas.rs"]
 mod quotas;
+#[path = "it/usage.rs"]
+mod usage;

@@ -19,6 +19,7 @@ mod server_ips;
 mod server_metadata;
 mod servers;
 mod services;
+mod tenant_usage;
 mod versions;
 
 /// Every route of the compute API, below `/v2.1` (the edge maps the other prefixes to it).
@@ -41,6 +42,7 @@ pub fn table() -> Vec<Route> {
         server_metadata::routes(),
         server_ips::routes(),
         instance_actions::routes(),
+        tenant_usage::routes(),
     ];
     parts.into_iter().flatten().collect()
 }

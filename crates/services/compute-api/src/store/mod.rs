@@ -10,5 +10,6 @@ mod numbers;
 pub mod quota;
 pub mod servers;
 pub mod services;
+pub mod tenant_usage;
 
 pub use ferrostack_db::Tx;

@@ -9,4 +9,5 @@ pub mod links;
 pub mod quota_sets;
 pub mod servers;
 pub mod services;
+pub mod tenant_usage;
 pub mod versions;

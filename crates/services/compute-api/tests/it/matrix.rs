@@ -6,7 +6,7 @@ use ferrostack_http::{Access, Method};
 use serde_json::{Value, json};
 
 /// Rows of other modules are checked where they are tested.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "/v2.1/flavors",
     "/v2.1/os-keypairs",
     "/v2.1/os-quota",
@@ -15,6 +15,7 @@ const OURS: [&str; 8] = [
     "/v2.1/os-hypervisors",
     "/v2.1/os-availability-zone",
     "/v2.1/extensions",
+    "/v2.1/os-simple-tenant-usage",
 ];
 
 /// A body that passes the schema, so that only the policy can refuse.
@@ -47,7 +48,11 @@ fn may(who: &str, method: &Method, path: &str) -> bool {
         "/v2.1/limits" | "/v2.1/os-availability-zone" => true,
         p if p.contains("/extensions") || p.ends_with("/defaults") => true,
         p if p.contains("os-extra_specs") && reads => who != "nobody",
-        "/v2.1/os-quota-sets/{project_id}" | "/v2.1/os-quota-sets/{project_id}/detail" if reads => {
+        "/v2.1/os-quota-sets/{project_id}"
+        | "/v2.1/os-quota-sets/{project_id}/detail"
+        | "/v2.1/os-simple-tenant-usage/{project_id}"
+            if reads =>
+        {
             matches!(who, "admin" | "member" | "reader")
         }
         _ => who == "admin",

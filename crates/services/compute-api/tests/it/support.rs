@@ -204,6 +204,7 @@ impl Cloud {
         settings.credentials.auth_url = identity();
         settings.credentials.password_file = directory.path().join("password");
         std::fs::write(&settings.credentials.password_file, "secret").unwrap();
+        settings.compute.default_flavors = false;
         change(&mut settings);
         let mut cloud = Self {
             base: String::new(),
