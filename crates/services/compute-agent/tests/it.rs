@@ -9,9 +9,13 @@ mod console;
 mod crash;
 #[path = "it/images.rs"]
 mod images;
+#[path = "it/linux.rs"]
+mod linux;
 #[path = "it/metadata.rs"]
 mod metadata;
 #[path = "it/orders.rs"]
 mod orders;
 #[path = "it/reports.rs"]
 mod reports;
+#[path = "it/store.rs"]
+mod store;

@@ -64,6 +64,8 @@ pub struct Cloud {
     pub bus: Arc<LocalBus>,
     pub inbox: Arc<Inbox>,
     pub settings: Settings,
+    /// The host that orders go to.
+    pub host: String,
     _state: tempfile::TempDir,
     stop: Mutex<CancellationToken>,
     agent: Option<RunningAgent>,
@@ -91,6 +93,7 @@ impl Cloud {
             bus: Arc::new(LocalBus::new()),
             inbox: Arc::default(),
             settings,
+            host: HOST.into(),
             _state: state,
             stop: Mutex::default(),
             agent: None,
@@ -161,7 +164,7 @@ impl Cloud {
 
     pub async fn send<M: Message>(&self, message: &M) {
         let envelope = Envelope::new(message, Some("req-test")).unwrap();
-        self.bus.publish(&Address::Agent(HOST.into()), &envelope).await.unwrap();
+        self.bus.publish(&Address::Agent(self.host.clone()), &envelope).await.unwrap();
     }
 
     fn all<M: Message>(&self) -> Vec<M> {

@@ -3,32 +3,26 @@
 use crate::{
     cloud::{Cloud, HOST, eventually, spec, uuid},
     orders::{done, running},
+    store::Store,
 };
-use actix_web::{App, HttpResponse, HttpServer, web};
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use ferrostack_hypervisor::{
     Guest, HostInfo, Hypervisor, PowerEvent,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
-    Result, Timestamp,
+    Result,
     guest::GuestSpec,
     host::GuestState,
     image::ImageSource,
     message::{Order, Outcome},
     server::PowerState,
 };
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -77,56 +71,6 @@ impl Hypervisor for Filed {
     }
 }
 
-/// How the image service behaves.
-#[derive(Default)]
-struct Store {
-    images: Mutex<HashMap<String, Vec<u8>>>,
-    downloads: AtomicUsize,
-    /// So many downloads break off in the middle.
-    break_off: AtomicUsize,
-    /// So many requests are answered 503.
-    refuse: AtomicUsize,
-    /// Pause in the middle of each download.
-    slow: Mutex<Duration>,
-}
-
-fn take_one(counter: &AtomicUsize) -> bool {
-    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
-}
-
-async fn file(
-    store: web::Data<Store>,
-    id: web::Path<String>,
-    request: actix_web::HttpRequest,
-) -> HttpResponse {
-    if request.headers().get("x-auth-token").is_none_or(|t| t != "agent-token") {
-        return HttpResponse::Unauthorized().finish();
-    }
-    if take_one(&store.refuse) {
-        return HttpResponse::ServiceUnavailable().finish();
-    }
-    let Some(bytes) = store.images.lock().get(id.as_str()).cloned() else {
-        return HttpResponse::NotFound().finish();
-    };
-    store.downloads.fetch_add(1, Ordering::SeqCst);
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    let (first, second) = (web::Bytes::copy_from_slice(first), web::Bytes::copy_from_slice(second));
-    let (broken, pause) = (take_one(&store.break_off), *store.slow.lock());
-    let rest = async move {
-        tokio::time::sleep(pause).await;
-        if broken { Err(std::io::Error::other("broken off")) } else { Ok(second) }
-    };
-    let body = futures_util::stream::once(async { Ok(first) }).chain(futures_util::stream::once(rest));
-    HttpResponse::Ok().insert_header(("content-length", bytes.len())).streaming(Box::pin(body))
-}
-
-async fn login() -> HttpResponse {
-    let expires = Timestamp::now().plus_seconds(3600).iso_micros();
-    HttpResponse::Created()
-        .insert_header(("x-subject-token", "agent-token"))
-        .json(serde_json::json!({"token": {"expires_at": expires, "catalog": []}}))
-}
-
 struct Site {
     cloud: Cloud,
     filed: Arc<Filed>,
@@ -139,27 +83,8 @@ impl Site {
     }
 
     async fn with(cache_bytes: u64) -> Self {
-        let store = Arc::new(Store::default());
-        let data = web::Data::from(store.clone());
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(data.clone())
-                .route("/v3/auth/tokens", web::post().to(login))
-                .route("/v2/images/{id}/file", web::get().to(file))
-        })
-        .workers(1)
-        .disable_signals()
-        .bind("127.0.0.1:0")
-        .unwrap();
-        let address = server.addrs()[0];
-        tokio::spawn(server.run());
         let mut cloud = Cloud::without_agent(1);
-        let directory = &cloud.settings.agent.state_directory;
-        std::fs::create_dir_all(directory).unwrap();
-        cloud.settings.credentials.password_file = directory.join("password");
-        std::fs::write(&cloud.settings.credentials.password_file, "secret").unwrap();
-        cloud.settings.credentials.auth_url = format!("http://{address}/v3");
-        cloud.settings.agent.image_url = format!("http://{address}/");
+        let store = Store::start(&mut cloud).await;
         cloud.settings.agent.image_cache_bytes = cache_bytes;
         cloud.listen().await;
         let fake = FakeHypervisor::new(FakeOptions::default());
@@ -173,19 +98,8 @@ impl Site {
         self.cloud.start_with(vec![(HOST.into(), self.filed.clone() as Arc<dyn Hypervisor>)]).await;
     }
 
-    /// Registers an image of this content.
     fn image(&self, disk_format: &str, bytes: Vec<u8>) -> ImageSource {
-        let id = uuid();
-        let source = ImageSource {
-            id: id.clone(),
-            disk_format: disk_format.into(),
-            size: bytes.len() as u64,
-            virtual_size: 0,
-            sha512: hex::encode(digest::digest(&digest::SHA512, &bytes)),
-            properties: Default::default(),
-        };
-        self.store.images.lock().insert(id, bytes);
-        source
+        self.store.image(disk_format, bytes)
     }
 
     async fn build(&self, job: &str, spec: GuestSpec) -> Outcome {
