@@ -31,7 +31,7 @@ CREATE TABLE orders (
     -- Order of arrival within the server.
     seq BIGINT NOT NULL,
     generation BIGINT NOT NULL,
-    -- The job that waits; empty for orders of our own, which nobody waits for.
+    -- The job that waits; empty if none does.
     job_id TEXT NOT NULL,
     verb TEXT NOT NULL,
     -- Order as JSON.

@@ -2,9 +2,13 @@
 
 use crate::{
     files::Files,
+    metrics,
     outbox::Outbox,
     perform::Performed,
-    store::{Ledger, orders::OrderRow},
+    store::{
+        Ledger,
+        orders::{OrderRow, verb},
+    },
 };
 use ferrostack_bus::Bus;
 use ferrostack_hypervisor::Hypervisor;
@@ -14,7 +18,7 @@ use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -175,8 +179,18 @@ impl Host {
             self.shared.outbox.order(&row, Outcome::Superseded);
         }
         let Some(row) = next else { return Ok(false) };
-        match self.perform(&row, newer).await {
-            Performed::Outcome(outcome) => self.close(&row, outcome).await?,
+        let begin = Instant::now();
+        metrics::BUSY.inc();
+        let performed = self.perform(&row, newer).await;
+        metrics::BUSY.dec();
+        match performed {
+            Performed::Outcome(outcome) => {
+                let order = row.order.as_ref().map_or("unreadable", verb);
+                let result = if matches!(outcome, Outcome::Done { .. }) { "done" } else { "failed" };
+                metrics::ORDERS.with_label_values(&[order, result]).inc();
+                metrics::SECONDS.with_label_values(&[order]).observe(begin.elapsed().as_secs_f64());
+                self.close(&row, outcome).await?;
+            }
             // A newer order or the end of the agent: the ledger knows the rest.
             Performed::Interrupted => {}
         }
@@ -190,7 +204,7 @@ impl Host {
             server = row.server_id,
             generation = row.generation,
             request_id = row.request_id,
-            order = row.order.as_ref().map(crate::store::orders::verb),
+            order = row.order.as_ref().map(verb),
             outcome = ?outcome,
             "order closed"
         );

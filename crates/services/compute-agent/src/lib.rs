@@ -6,6 +6,7 @@
 mod files;
 mod host;
 mod metadata;
+mod metrics;
 mod orders;
 mod outbox;
 mod perform;

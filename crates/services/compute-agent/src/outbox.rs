@@ -50,11 +50,8 @@ impl Outbox {
         (Self { queue }, work)
     }
 
-    /// Sends what became of an order of the ledger; nothing if nobody waits.
+    /// Sends what became of an order of the ledger; also where no job waits: compute-api keeps its books by it.
     pub fn order(&self, row: &OrderRow, outcome: Outcome) {
-        if row.job_id.is_empty() {
-            return;
-        }
         let answer = AgentAnswer {
             job_id: row.job_id.clone(),
             server_id: row.server_id.clone(),

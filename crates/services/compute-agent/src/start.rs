@@ -38,7 +38,9 @@ const PREFETCH: u16 = 16;
 /// Queues declared at once.
 const PARALLEL_STARTS: usize = 32;
 /// How long the work under way may take when the agent is asked to end.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the hypervisor has to answer a health check.
+const HEALTH_WAIT: Duration = Duration::from_secs(5);
 /// Between looks for what the ledger need not keep.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -270,7 +272,7 @@ fn serve(
             routes: routes::table(),
             verifier,
             policy: Arc::new(Enforcer::new(policy::RULES)?),
-            health: Arc::new(Health(shared.clone())),
+            health: Arc::new(Health { shared: shared.clone(), hosts: hosts.clone() }),
             state: Arc::new(move |config| {
                 config.app_data(hosts.clone());
             }),
@@ -280,11 +282,22 @@ fn serve(
     )
 }
 
-struct Health(Arc<Shared>);
+struct Health {
+    shared: Arc<Shared>,
+    hosts: web::Data<routes::console::Hosts>,
+}
 
 #[async_trait]
 impl HealthCheck for Health {
     async fn check(&self) -> Vec<(&'static str, Result<()>)> {
-        vec![("bus", self.0.bus.ping().await), ("ledger", self.0.ledger.ping().await)]
+        let mut parts =
+            vec![("bus", self.shared.bus.ping().await), ("ledger", self.shared.ledger.ping().await)];
+        // Fake hosts are many and always well.
+        if let (1, Some(host)) = (self.hosts.len(), self.hosts.values().next()) {
+            let info = tokio::time::timeout(HEALTH_WAIT, host.hypervisor.host_info()).await;
+            let late = |_| Err(Error::unavailable("the hypervisor does not answer"));
+            parts.push(("hypervisor", info.unwrap_or_else(late).map(|_| ())));
+        }
+        parts
     }
 }

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for the hosts to be told before the bus brings it again.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a request waits if there is known to be no host at all: one may just be coming up.
+/// How long a request waits if there is known to be no host at all: one may just be coming up. (If there are hosts
+/// but none was heard of late it waits longer: compute-api was away and has not taken in their heartbeats yet.)
 const PATIENCE_EMPTY: Duration = Duration::from_secs(1);
 /// Between questions for the hosts while somebody waits.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -53,6 +54,8 @@ impl Memory {
 pub struct Scheduler {
     name: String,
     config: Config,
+    /// Seconds of silence after which a host is down.
+    service_down_time: i64,
     /// Seconds after which an untold view is not trusted.
     max_age: i64,
     bus: Arc<dyn Bus>,
@@ -66,6 +69,7 @@ impl Scheduler {
         Self {
             name: format!("scheduler-{}", id::hex()),
             config,
+            service_down_time,
             max_age: (service_down_time / 2).max(1),
             bus,
             view: Mutex::default(),
@@ -83,8 +87,8 @@ impl Scheduler {
     }
 
     fn is_ready(&self) -> bool {
-        let view = self.view.lock();
-        view.is_fresh(Timestamp::now(), self.max_age) && !view.is_empty()
+        let (view, now) = (self.view.lock(), Timestamp::now());
+        view.is_fresh(now, self.max_age) && view.any_up(now, self.service_down_time)
     }
 
     /// Asks compute-api for every host. That nobody listens yet is normal at start.
@@ -105,7 +109,8 @@ impl Scheduler {
         let mut told = self.told.subscribe();
         while !self.is_ready() {
             let waited = begin.elapsed();
-            if waited >= PATIENCE || (waited >= PATIENCE_EMPTY && self.is_fresh()) {
+            if waited >= PATIENCE || (waited >= PATIENCE_EMPTY && self.is_fresh() && self.hosts_known() == 0)
+            {
                 return self.is_fresh();
             }
             self.ask().await;
@@ -123,9 +128,14 @@ impl Scheduler {
         let timer = metrics::SECONDS.start_timer();
         let wish = Wish { request: &request.request, now: Timestamp::now() };
         let mut view = self.view.lock();
-        let decision = decide(&wish, view.hosts(), &self.config, &mut rand::rng());
+        view.expire(wish.now);
+        let mut decision = decide(&wish, view.hosts(), &self.config, &mut rand::rng());
+        if decision.hosts.is_empty() && view.has_pending() {
+            // Others' choices may never become claims. The claim decides, so better one lost than a wrong refusal.
+            decision = decide(&wish, &view.hosts_as_told(), &self.config, &mut rand::rng());
+        }
         if let Some(host) = decision.hosts.first() {
-            view.consume(host, &request.request);
+            view.consume(host, &request.request, wish.now);
         }
         drop(view);
         timer.observe_duration();

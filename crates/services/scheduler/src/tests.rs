@@ -324,7 +324,7 @@ fn the_view_keeps_the_newest_state_of_each_host() {
     assert!(view.is_fresh(NOW.plus_seconds(30), 30) && !view.is_fresh(NOW.plus_seconds(31), 30));
     let get = |view: &View, name: &str| view.hosts().find(|h| h.host == name).cloned().unwrap();
     // Consumed until a newer state comes; the same and older ones do not undo it.
-    view.consume("a", &request());
+    view.consume("a", &request(), NOW);
     let seen_again = HostState { last_seen: NOW.plus_seconds(5), ..host("a") };
     view.update(update(vec![seen_again], false), NOW);
     view.update(update(vec![HostState { generation: 0, ..host("a") }], false), NOW);
@@ -336,6 +336,25 @@ fn the_view_keeps_the_newest_state_of_each_host() {
     // Not named in a full update: gone.
     view.update(update(vec![host("b")], true), NOW);
     assert_eq!(view.len(), 1);
+}
+
+#[test]
+fn what_a_choice_took_is_given_back_in_time_and_never_twice() {
+    let mut view = View::default();
+    view.update(update(vec![host("a"), host("b")], true), NOW);
+    let used = |view: &View, name: &str| view.hosts().find(|h| h.host == name).unwrap().vcpus_used;
+    view.consume("a", &request(), NOW);
+    view.consume("b", &request(), NOW);
+    view.consume("b", &request(), NOW.plus_seconds(10));
+    assert!(view.hosts_as_told().iter().all(|h| h.vcpus_used == 0 && h.num_instances == 0));
+    // The claim on "a" shows: from then on only its state counts.
+    view.update(update(vec![HostState { generation: 2, vcpus_used: 2, ..host("a") }], false), NOW);
+    view.expire(NOW.plus_seconds(15));
+    assert_eq!((used(&view, "a"), used(&view, "b")), (2, 4));
+    view.expire(NOW.plus_seconds(16));
+    assert_eq!((used(&view, "a"), used(&view, "b")), (2, 2));
+    view.expire(NOW.plus_seconds(26));
+    assert_eq!((used(&view, "a"), used(&view, "b"), view.has_pending()), (2, 0, false));
 }
 
 fn any_host() -> impl Strategy<Value = HostState> {
@@ -419,7 +438,7 @@ proptest! {
         for request in &requests {
             let decision = decide(&Wish { request, now: NOW }, view.hosts(), &config, &mut rng);
             if let Some(name) = decision.hosts.first() {
-                view.consume(name, request);
+                view.consume(name, request, NOW);
             }
         }
         for h in view.hosts() {

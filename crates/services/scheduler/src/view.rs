@@ -1,12 +1,45 @@
 //! The hosts as this scheduler sees them: what compute-api tells, minus what was chosen since.
 
 use ferrostack_model::{Timestamp, host::HostState, message::HostsUpdate, placement::PlacementRequest};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+
+/// A choice that has not led to a claim by then never will, seconds.
+const PENDING: i64 = 15;
+
+/// What a choice takes from its host until the claim shows in the host's state.
+#[derive(Debug)]
+struct Taken {
+    at: Timestamp,
+    host: String,
+    /// Of the host's state: a newer state has replaced what was taken.
+    generation: i64,
+    vcpus: i64,
+    memory_mb: i64,
+    local_gb: i64,
+}
+
+impl Taken {
+    /// Adds it to `state` (or gives it back, with `sign` -1) if that is still the state it was taken from.
+    fn apply(&self, state: &mut HostState, sign: i64) {
+        if state.generation != self.generation {
+            return;
+        }
+        let add = |to: &mut i64, n: i64| *to = to.saturating_add(n.saturating_mul(sign));
+        add(&mut state.vcpus_used, self.vcpus);
+        add(&mut state.memory_mb_used, self.memory_mb);
+        add(&mut state.local_gb_used, self.local_gb);
+        add(&mut state.num_instances, 1);
+        add(&mut state.num_io_ops, 1);
+    }
+}
 
 /// All hosts in memory.
 #[derive(Debug, Default)]
 pub struct View {
+    /// With what choices take.
     hosts: HashMap<String, HostState>,
+    /// The choices, oldest first.
+    pending: VecDeque<Taken>,
     /// When every host was last told.
     full_at: Option<Timestamp>,
     /// When anything was last told.
@@ -38,20 +71,54 @@ impl View {
         }
     }
 
-    /// Counts what `request` takes from `host` until its next newer state comes.
-    pub fn consume(&mut self, host: &str, request: &PlacementRequest) {
-        if let Some(state) = self.hosts.get_mut(host) {
-            state.vcpus_used = state.vcpus_used.saturating_add(request.vcpus);
-            state.memory_mb_used = state.memory_mb_used.saturating_add(request.memory_mb);
-            state.local_gb_used = state.local_gb_used.saturating_add(request.disk_gb);
-            state.num_instances = state.num_instances.saturating_add(1);
-            state.num_io_ops = state.num_io_ops.saturating_add(1);
+    /// Counts what `request` takes from `host` until its next newer state comes, or for some seconds.
+    pub fn consume(&mut self, host: &str, request: &PlacementRequest, now: Timestamp) {
+        let Some(state) = self.hosts.get_mut(host) else { return };
+        let taken = Taken {
+            at: now,
+            host: host.to_owned(),
+            generation: state.generation,
+            vcpus: request.vcpus,
+            memory_mb: request.memory_mb,
+            local_gb: request.disk_gb,
+        };
+        taken.apply(state, 1);
+        self.pending.push_back(taken);
+    }
+
+    /// Gives back what old choices took.
+    pub fn expire(&mut self, now: Timestamp) {
+        while let Some(taken) = self.pending.pop_front_if(|t| t.at.plus_seconds(PENDING) < now) {
+            if let Some(state) = self.hosts.get_mut(&taken.host) {
+                taken.apply(state, -1);
+            }
         }
+    }
+
+    /// Every host as it was last told, without what choices take: the last word before a request is refused.
+    pub fn hosts_as_told(&self) -> Vec<HostState> {
+        let mut hosts = self.hosts.clone();
+        for taken in &self.pending {
+            if let Some(state) = hosts.get_mut(&taken.host) {
+                taken.apply(state, -1);
+            }
+        }
+        hosts.into_values().collect()
+    }
+
+    /// Whether choices take anything at the moment.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Every host.
     pub fn hosts(&self) -> impl Iterator<Item = &HostState> {
         self.hosts.values()
+    }
+
+    /// Whether any host was heard within `service_down_time` seconds.
+    pub fn any_up(&self, now: Timestamp, service_down_time: i64) -> bool {
+        self.hosts.values().any(|h| h.last_seen.plus_seconds(service_down_time) >= now)
     }
 
     /// How many hosts are known.

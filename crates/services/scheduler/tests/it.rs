@@ -140,7 +140,7 @@ impl Cloud {
 }
 
 #[tokio::test]
-async fn each_request_takes_its_host_and_the_last_is_refused_with_reasons() {
+async fn requests_are_spread_and_refused_only_by_what_was_told() {
     let cloud = Cloud::new(Some(vec![host("a"), host("b")])).await;
     cloud.listen().await;
     let mut chosen = Vec::new();
@@ -152,18 +152,17 @@ async fn each_request_takes_its_host_and_the_last_is_refused_with_reasons() {
     }
     chosen.sort();
     assert_eq!(chosen, ["a", "b"]);
+    // Neither choice has become a claim yet; the third may try its luck.
     cloud.request("three", 1).await;
-    let decision = cloud.answer("three").await.decision;
-    assert!(decision.hosts.is_empty());
-    assert_eq!(decision.rejections[0].filter, "RamFilter");
-    assert_eq!(decision.rejections[0].hosts, ["a", "b"]);
-    // The claim of "one" did not come about: its host's next state says so.
-    tell(&cloud.bus, vec![HostState { generation: 2, ..host("a") }], false).await;
+    assert!(!cloud.answer("three").await.decision.hosts.is_empty());
+    let full = |name: &str| HostState { generation: 2, memory_mb_used: 4096, ..host(name) };
+    tell(&cloud.bus, vec![full("a"), full("b")], false).await;
     for attempt in 2.. {
-        cloud.request("four", attempt).await;
-        let answers = cloud.answers("four", attempt as usize - 1).await;
-        if let Some(found) = answers.iter().find(|a| !a.decision.hosts.is_empty()) {
-            assert_eq!(found.decision.hosts, ["a"]);
+        cloud.request("three", attempt).await;
+        let answers = cloud.answers("three", attempt as usize).await;
+        if let Some(refused) = answers.iter().find(|a| a.decision.hosts.is_empty()) {
+            assert_eq!(refused.decision.rejections[0].filter, "RamFilter");
+            assert_eq!(refused.decision.rejections[0].hosts, ["a", "b"]);
             break;
         }
     }
@@ -194,6 +193,21 @@ async fn a_request_waits_for_the_hosts_to_be_told() {
     assert!(cloud.compute.answers.lock().is_empty());
     *cloud.compute.hosts.lock() = Some(vec![host("a")]);
     assert_eq!(cloud.answer("early").await.decision.hosts, ["a"]);
+}
+
+#[tokio::test]
+async fn hosts_that_all_fell_silent_at_once_get_time_to_be_heard_again() {
+    let silent = HostState { last_seen: Timestamp::now().plus_seconds(-300), ..host("a") };
+    let cloud = Cloud::new(Some(vec![silent])).await;
+    cloud.listen().await;
+    cloud.request("one", 1).await;
+    while *cloud.compute.asked.lock() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(cloud.compute.answers.lock().is_empty());
+    *cloud.compute.hosts.lock() = Some(vec![host("a")]);
+    tell(&cloud.bus, vec![host("a")], false).await;
+    assert_eq!(cloud.answer("one").await.decision.hosts, ["a"]);
 }
 
 #[tokio::test]

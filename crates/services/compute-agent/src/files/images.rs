@@ -160,6 +160,7 @@ impl Images {
             if size > source.size {
                 return Err(wrong(source, format!("more than {} bytes came", source.size)));
             }
+            crate::metrics::DOWNLOADED.inc_by(chunk.len() as u64);
             sum.update(&chunk);
             file.write_all(&chunk).await.map_err(|e| file_error(to, e))?;
         }

@@ -138,17 +138,21 @@ impl Ledger {
         .fetch_optional(&mut *tx)
         .await
         .map_err(db_error)?;
+        let guest = guests::get_in(&mut tx, host, &order.server_id).await?;
         if let Some(row) = known {
             let outcome: Option<String> = row.try_get("outcome").map_err(db_error)?;
-            return Ok(match outcome {
-                None => Recorded::Working,
-                Some(text) => Recorded::Closed {
-                    seq: row.try_get("seq").map_err(db_error)?,
-                    outcome: read_outcome(&text),
-                },
-            });
+            let Some(outcome) = outcome.as_deref().map(read_outcome) else { return Ok(Recorded::Working) };
+            // What could not be removed is removed when it is asked for again.
+            let again = order.order == Order::Destroy
+                && matches!(outcome, Outcome::Failed { .. })
+                && guest.is_some_and(|g| g.generation == order.generation);
+            if !again {
+                return Ok(Recorded::Closed { seq: row.try_get("seq").map_err(db_error)?, outcome });
+            }
+            insert(&mut tx, host, order, request_id).await?;
+            tx.commit().await.map_err(db_error)?;
+            return Ok(Recorded::New);
         }
-        let guest = guests::get_in(&mut tx, host, &order.server_id).await?;
         let old = guest.as_ref().is_some_and(|g| {
             order.generation < g.generation
                 || (g.destroyed && order.generation == g.generation && order.order != Order::Destroy)
@@ -213,14 +217,13 @@ impl Ledger {
     pub async fn close(&self, row: &OrderRow, outcome: &Outcome) -> Result<()> {
         let mut tx = self.db().begin_write().await?;
         sqlx::query(
-            "UPDATE orders SET state = 'closed', outcome = $4, unsent = $5, closed_at = $6
+            "UPDATE orders SET state = 'closed', outcome = $4, unsent = 1, closed_at = $5
              WHERE host = $1 AND server_id = $2 AND seq = $3",
         )
         .bind(&row.host)
         .bind(&row.server_id)
         .bind(row.seq)
         .bind(encode(outcome)?)
-        .bind(i64::from(!row.job_id.is_empty()))
         .bind(Timestamp::now().0)
         .execute(&mut *tx)
         .await

@@ -232,6 +232,24 @@ async fn power_orders_for_no_guest_fail() {
 }
 
 #[tokio::test]
+async fn a_destroy_that_failed_is_tried_again_when_it_is_repeated() {
+    let cloud = Cloud::new(1).await;
+    let (id, fake) = (uuid(), cloud.fake());
+    cloud.order("build", &id, 1, ensure(&id, 1)).await;
+    cloud.answer("build").await;
+    fake.inject(Operation::Destroy, Fault::Fail(ErrorKind::Internal));
+    // As compute-api sends what it owes: no job waits, but the answer counts.
+    cloud.order("", &id, 2, Order::Destroy).await;
+    assert!(is_failed(&cloud.answer("").await, false));
+    cloud.order("", &id, 2, Order::Destroy).await;
+    assert_eq!(cloud.nth_answer("", 1).await, done(PowerState::NoState));
+    assert_eq!(fake.guest_count(), 0);
+    cloud.order("", &id, 2, Order::Destroy).await;
+    assert_eq!(cloud.nth_answer("", 2).await, done(PowerState::NoState));
+    assert_eq!(fake.counts().destroys, 1);
+}
+
+#[tokio::test]
 async fn an_order_that_nobody_waits_for_is_not_carried_out() {
     let cloud = Cloud::new(1).await;
     let id = uuid();

@@ -100,7 +100,6 @@ async fn a_destroyed_guest_that_is_there_again_is_removed() {
     eventually("the removal", || (fake.guest_count() == 1).then_some(())).await;
     // Of a guest that the ledger never heard of only the control plane can decide.
     assert_eq!(fake.list().await.unwrap()[0].server_id, strange);
-    assert_eq!(cloud.answers("").len(), 0);
 }
 
 #[tokio::test]
