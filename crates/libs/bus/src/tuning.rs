@@ -16,6 +16,9 @@ pub struct Tuning {
     pub publish: Duration,
     /// How long the broker may take to confirm a publication or to answer any other call.
     pub answer: Duration,
+    /// After a broker was away, how long its queues are left alone once it answers again. A quorum queue of a single
+    /// node that is asked before it has elected itself may stay without a leader (rabbitmq-server issue 10070).
+    pub settle: Duration,
     /// The longest pause between two attempts to reconnect.
     pub reconnect_most: Duration,
     /// Heartbeat of the connection in seconds; a peer that is silent for two of them is gone.
@@ -30,6 +33,7 @@ impl Default for Tuning {
             connect: Duration::from_secs(10),
             publish: Duration::from_secs(5),
             answer: Duration::from_secs(10),
+            settle: Duration::from_secs(1),
             reconnect_most: Duration::from_secs(5),
             heartbeat_seconds: 10,
         }

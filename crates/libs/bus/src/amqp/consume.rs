@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 /// First pause before subscribing again.
 const AGAIN_FIRST: Duration = Duration::from_millis(50);
 
+/// After so many failures in a row it is not the connection: the operator is told where to look.
+const STUCK: u32 = 5;
+
 /// A consumer for as long as it is wanted.
 pub(super) struct Subscription {
     link: Arc<Link>,
@@ -83,8 +86,14 @@ impl Subscription {
                         let _ = ready.send(Err(broken(&what, &e)));
                         return;
                     }
-                    tracing::warn!(from = ?self.from, error = %e, "cannot subscribe");
                     failures += 1;
+                    tracing::warn!(from = ?self.from, error = %e, failures, "cannot subscribe");
+                    if failures == STUCK {
+                        tracing::error!(
+                            from = ?self.from,
+                            "the queue does not answer: look at `rabbitmq-queues quorum_status`, it may have no leader"
+                        );
+                    }
                 }
             }
             let pause = sleep(backoff(AGAIN_FIRST, self.link.tuning.reconnect_most, failures));

@@ -63,8 +63,8 @@ impl Link {
 
     async fn first_connection(&self) -> Result<Arc<Connection>> {
         let deadline = Instant::now() + self.tuning.connect;
-        for attempt in 0.. {
-            match self.open().await {
+        for attempt in 0_u32.. {
+            match self.open(attempt > 0).await {
                 Ok(connection) => return Ok(self.publish_live(connection)),
                 Err(e) if hopeless(&e) || Instant::now() >= deadline => {
                     return Err(broken(&format!("connecting to {}", self.place), &e));
@@ -84,14 +84,17 @@ impl Link {
         connection
     }
 
-    async fn open(&self) -> lapin::Result<Connection> {
+    /// Connects and declares; `was_away` leaves a broker that has just come back the time to elect.
+    async fn open(&self, was_away: bool) -> lapin::Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        let opening = async {
-            let connection = Connection::connect_uri(self.uri.clone(), properties).await?;
-            declare_common(&connection).await?;
-            Ok(connection)
-        };
-        timeout(self.tuning.answer, opening).await.unwrap_or_else(|_| Err(timed_out()))
+        let limit = self.tuning.answer;
+        let connecting = timeout(limit, Connection::connect_uri(self.uri.clone(), properties));
+        let connection = connecting.await.unwrap_or_else(|_| Err(timed_out()))?;
+        if was_away {
+            sleep(self.tuning.settle).await;
+        }
+        timeout(limit, declare_common(&connection)).await.unwrap_or_else(|_| Err(timed_out()))?;
+        Ok(connection)
     }
 
     /// Watches the connection and makes a new one when it is gone, until the bus is dropped.
@@ -119,7 +122,7 @@ impl Link {
         let mut attempt = 0;
         loop {
             sleep(backoff(RECONNECT_FIRST, self.tuning.reconnect_most, attempt)).await;
-            match self.open().await {
+            match self.open(true).await {
                 Ok(connection) => return connection,
                 Err(e) => {
                     tracing::warn!(broker = %self.place, attempt, error = %e, "message broker does not answer");

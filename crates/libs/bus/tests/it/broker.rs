@@ -6,7 +6,10 @@ use std::{
     collections::BTreeSet,
     net::TcpListener,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -99,6 +102,11 @@ impl Node {
         self.command("rabbitmq-server").arg("-detached").status().unwrap().success()
             && (0..60).any(|_| self.ctl(&["await_startup", "--timeout", "5"]))
     }
+    /// Kills it hard, as a power failure would.
+    fn kill(&self) {
+        let pid = std::fs::read_to_string(self.dir.path().join(format!("{}.pid", self.name))).unwrap();
+        assert!(Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
+    }
 }
 
 impl Drop for Node {
@@ -107,14 +115,23 @@ impl Drop for Node {
     }
 }
 
-/// The broker closes our connections in the middle: what it has confirmed arrives.
+/// The broker closes our connections, is restarted and is killed in the middle: what it has confirmed arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closed_by_the_broker() {
+async fn broker_restart() {
     if super::amqp::url().is_none() || !have("rabbitmq-server") {
         return eprintln!("skipped: no broker to start");
     }
     let node = Node::new();
     assert!(node.start(), "a broker of our own starts");
     let bus = super::amqp::connect(&format!("amqp://guest:guest@127.0.0.1:{}/%2f", node.port)).await;
-    survives(bus, "restart", || assert!(node.ctl(&["close_all_connections", "test"]))).await;
+    let strikes = AtomicUsize::new(0);
+    survives(bus, "restart", || match strikes.fetch_add(1, Ordering::SeqCst) {
+        0 => assert!(node.ctl(&["close_all_connections", "test"])),
+        1 => assert!(node.ctl(&["stop_app"]) && node.ctl(&["start_app"])),
+        _ => {
+            node.kill();
+            assert!(node.start());
+        }
+    })
+    .await;
 }
