@@ -34,7 +34,7 @@ pub async fn check_staged(app: &App, id: &str, token: &str) -> Result<()> {
         }
         Err(error) if error.kind == ErrorKind::UnsupportedMediaType => {
             tracing::warn!(image = id, error = error.for_log(), "staged data refused");
-            if store::upload::refuse_import(&app.db, id, token).await? == Change::Updated {
+            if store::upload::refuse_import(&app.db, id, token, &error.public).await? == Change::Updated {
                 let removed = app.blocking(move |files| files.remove(&name)).await?;
                 removed.map_err(|e| Error::unavailable(format!("image store: {e}")))?;
             }

@@ -14,6 +14,7 @@ pub mod receive;
 pub mod reconcile;
 pub mod routes;
 pub mod store;
+pub mod task;
 pub mod upload;
 pub mod view;
 

@@ -188,7 +188,8 @@ impl ListQuery {
     }
 }
 
-fn limit(text: &str) -> Result<i64> {
+/// A page's size, at most [`MAX_LIMIT`]; 400 for what is no number of 0 and more.
+pub fn limit(text: &str) -> Result<i64> {
     match text.parse::<i64>() {
         Ok(n) if n >= 0 => Ok(n.min(MAX_LIMIT)),
         Ok(_) => Err(Error::bad_request("limit param must be positive")),

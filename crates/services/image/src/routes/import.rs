@@ -1,13 +1,20 @@
 //! Import: staged data becomes the image's.
 
 use super::load;
-use crate::{app::App, image::Status, import::check_staged, store::upload};
+use crate::{
+    app::App,
+    image::Status,
+    import::check_staged,
+    store::upload,
+    task::{self, Task},
+};
 use ferrostack_db::Change;
 use ferrostack_http::{
     ApiResult, Ctx, JsonBody, Route,
     actix_web::{HttpResponse, web},
 };
-use ferrostack_model::{Error, id};
+use ferrostack_model::{Error, Timestamp, id};
+use serde_json::json;
 
 /// The rows.
 pub fn routes() -> Vec<Route> {
@@ -36,8 +43,23 @@ async fn import(app: web::Data<App>, ctx: Ctx, path: web::Path<String>, body: Js
         );
     }
     let token = id::hex();
+    let caller = ctx.caller()?;
+    let now = Timestamp::now();
+    let task = Task {
+        id: id::uuid(),
+        image_id: image.id.clone(),
+        kind: task::IMPORT.into(),
+        status: task::PROCESSING.into(),
+        owner: caller.project_id().to_owned(),
+        user_id: caller.user_id().to_owned(),
+        request_id: ctx.request_id.clone(),
+        input: json!({"image_id": image.id, "import_req": {"method": {"name": method}}}).to_string(),
+        message: String::new(),
+        created_at: now,
+        updated_at: now,
+    };
     let staged = image.status == Status::Uploading
-        && upload::begin_import(&app.db, &image.id, &token, app.lease()).await? == Change::Updated;
+        && upload::begin_import(&app.db, &task, &token, app.lease()).await? == Change::Updated;
     if !staged {
         return Err(
             Error::conflict("Image needs to be staged before 'glance-direct' method can be used").into()

@@ -8,6 +8,7 @@ mod info;
 mod members;
 mod schemas;
 mod tags;
+mod tasks;
 mod versions;
 
 pub use schemas::IMAGE as IMAGE_SCHEMA;
@@ -31,6 +32,7 @@ pub fn table() -> Vec<Route> {
         tags::routes(),
         members::routes(),
         info::routes(),
+        tasks::routes(),
     ]
     .into_iter()
     .flatten()

@@ -25,6 +25,14 @@ pub fn routes() -> Vec<Route> {
             web::get().to(|| document(include_str!("../../schemas/members.json")))
         })
         .summary("The schema of a member list."),
+        Route::get("/v2/schemas/task", || {
+            web::get().to(|| document(include_str!("../../schemas/task.json")))
+        })
+        .summary("The schema of a task."),
+        Route::get("/v2/schemas/tasks", || {
+            web::get().to(|| document(include_str!("../../schemas/tasks.json")))
+        })
+        .summary("The schema of a task list."),
     ]
 }
 

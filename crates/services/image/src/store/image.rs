@@ -157,6 +157,8 @@ pub async fn delete(db: &Db, image: &Image) -> Result<Change> {
         "DELETE FROM image_property WHERE image_id = $1",
         "DELETE FROM image_tag WHERE image_id = $1",
         "DELETE FROM image_member WHERE image_id = $1",
+        "UPDATE image_task SET status = 'failure', message = 'The image was deleted.' \
+         WHERE image_id = $1 AND status = 'processing'",
     ] {
         sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
     }

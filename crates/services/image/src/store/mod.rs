@@ -3,6 +3,7 @@
 pub mod image;
 pub mod list;
 pub mod member;
+pub mod task;
 pub mod upload;
 
 use ferrostack_db::sqlx::{self, Any};

@@ -3,9 +3,10 @@
 //! An upload owns its image by a random token. Every write of it names the token, so an upload whose lease ran
 //! out while it hung cannot touch the image any more.
 
-use crate::image::Status;
+use super::task;
+use crate::{image::Status, task::Task};
 use ferrostack_db::{
-    Change, Db, db_error,
+    Change, Db, Tx, db_error,
     sqlx::{self, Row},
 };
 use ferrostack_model::{Result, Timestamp};
@@ -107,9 +108,10 @@ pub async fn abort_expired(db: &Db, now: Timestamp) -> Result<u64> {
     .map_err(db_error)
 }
 
-/// uploading (staged, nobody writing) -> importing, owned by `token` until `lease`.
-pub async fn begin_import(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<Change> {
-    sqlx::query(
+/// uploading (staged, nobody writing) -> importing, owned by `token` until `lease`, with its task.
+pub async fn begin_import(db: &Db, task: &Task, token: &str, lease: Timestamp) -> Result<Change> {
+    let mut tx = db.begin_write().await?;
+    let done = sqlx::query(
         "UPDATE image SET status = 'importing', upload = $1, lease_until = $2, updated_at = $3, \
          generation = generation + 1 \
          WHERE id = $4 AND status = 'uploading' AND upload IS NULL AND file IS NOT NULL",
@@ -117,11 +119,16 @@ pub async fn begin_import(db: &Db, id: &str, token: &str, lease: Timestamp) -> R
     .bind(token)
     .bind(lease.0)
     .bind(Timestamp::now().0)
-    .bind(id)
-    .execute(db.writer())
+    .bind(&task.image_id)
+    .execute(&mut *tx)
     .await
-    .map(change)
-    .map_err(db_error)
+    .map_err(db_error)?;
+    if change(done) == Change::Updated {
+        task::insert(&mut tx, task).await?;
+        tx.commit().await.map_err(db_error)?;
+        return Ok(Change::Updated);
+    }
+    Ok(Change::Stale)
 }
 
 /// An import that nobody works on is taken over by `token`; the image's id, if there is one.
@@ -148,7 +155,8 @@ pub async fn take_over_import(
 
 /// importing -> active, with what the inspection found.
 pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: Option<i64>) -> Result<Change> {
-    sqlx::query(
+    let mut tx = db.begin_write().await?;
+    let done = sqlx::query(
         "UPDATE image SET status = 'active', virtual_size = $1, upload = NULL, lease_until = NULL, \
          updated_at = $2, generation = generation + 1 WHERE id = $3 AND upload = $4 AND status = 'importing'",
     )
@@ -156,25 +164,34 @@ pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: Option<
     .bind(Timestamp::now().0)
     .bind(id)
     .bind(token)
-    .execute(db.writer())
+    .execute(&mut *tx)
     .await
-    .map(change)
-    .map_err(db_error)
+    .map_err(db_error)?;
+    end_import(tx, id, change(done), None).await
 }
 
-/// importing -> queued without data: the staged file was refused.
-pub async fn refuse_import(db: &Db, id: &str, token: &str) -> Result<Change> {
-    sqlx::query(
+/// importing -> queued without data: the staged file was refused, because of `why`.
+pub async fn refuse_import(db: &Db, id: &str, token: &str, why: &str) -> Result<Change> {
+    let mut tx = db.begin_write().await?;
+    let done = sqlx::query(
         "UPDATE image SET status = 'queued', file = NULL, size = NULL, virtual_size = NULL, checksum = NULL, \
          os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
          WHERE id = $1 AND upload = $2 AND status = 'importing'",
     )
     .bind(id)
     .bind(token)
-    .execute(db.writer())
+    .execute(&mut *tx)
     .await
-    .map(change)
-    .map_err(db_error)
+    .map_err(db_error)?;
+    end_import(tx, id, change(done), Some(why)).await
+}
+
+async fn end_import(mut tx: Tx, id: &str, change: Change, failed: Option<&str>) -> Result<Change> {
+    if change == Change::Updated {
+        task::finish(&mut tx, id, failed).await?;
+        tx.commit().await.map_err(db_error)?;
+    }
+    Ok(change)
 }
 
 /// A file name or upload that a record knows of.

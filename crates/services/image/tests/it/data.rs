@@ -116,6 +116,31 @@ async fn a_client_that_goes_away_leaves_nothing() {
     .await;
 }
 
+/// An upload that takes longer than the lease keeps it alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_is_not_taken_for_dead() {
+    each_with(
+        |settings| settings.image.upload_lease_seconds = 1,
+        async |cloud| {
+            let id = cloud.create(json!({})).await;
+            let chunks = stream::unfold(0, |n| async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                (n < 12).then(|| (Ok::<_, Infallible>(pattern(100_000)), n + 1))
+            });
+            let response = cloud
+                .call("member", Method::PUT, &format!("/v2/images/{id}/file"))
+                .header("Content-Type", "application/octet-stream")
+                .body(Body::wrap_stream(chunks.boxed()))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status(), 204);
+            assert_eq!(cloud.show(&id).await["size"], 1_200_000);
+        },
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_during_an_upload() {
     each(async |cloud| {
@@ -266,6 +291,22 @@ async fn import_of_staged_data() {
         assert_eq!(import().await, 202);
         eventually("active", async || cloud.show(&id).await["status"] == "active").await;
         assert_eq!(cloud.show(&id).await["virtual_size"], 1 << 30);
+        let (_, tasks) = cloud.get("member", &format!("/v2/images/{id}/tasks")).await;
+        let seen: Vec<_> = tasks["tasks"].as_array().unwrap().iter().map(|t| t["status"].clone()).collect();
+        assert_eq!(seen, [json!("success"), json!("failure")]);
+        let failed = &tasks["tasks"][1];
+        assert!(failed["message"].as_str().unwrap().contains("backing file"), "{failed}");
+        assert_eq!(failed["input"]["import_req"]["method"]["name"], "glance-direct");
+        assert_eq!(cloud.get("member", "/v2/tasks").await.0, 403);
+        let (_, page) = cloud.get("admin", "/v2/tasks?limit=1").await;
+        let (_, rest) = cloud.get("admin", page["next"].as_str().unwrap()).await;
+        assert_eq!(rest["tasks"][0]["id"], failed["id"]);
+        let (_, none) = cloud.get("admin", "/v2/tasks?status=processing").await;
+        assert_eq!(none["tasks"], json!([]));
+        let (status, task) = cloud.get("admin", failed["self"].as_str().unwrap_or("/x")).await;
+        assert_eq!((status.as_u16(), &task), (200, failed));
+        assert_eq!(cloud.get("admin", "/v2/tasks/x").await.0, 404);
+        assert_eq!(cloud.get("admin", "/v2/tasks?marker=x").await.0, 400);
         let (status, _) =
             cloud.post("member", &format!("/v2/images/{id}/import"), json!({"method": {"name": "x"}})).await;
         assert_eq!(status, 400);

@@ -97,7 +97,7 @@ async fn discovery() {
         assert_eq!(cloud.get("", "/v2/").await.0, 401);
         assert_eq!(cloud.get("member", "/v2").await.0, 300);
         assert_eq!(cloud.get("member", "/v2/").await.0, 300);
-        for schema in ["image", "images", "member", "members"] {
+        for schema in ["image", "images", "member", "members", "task", "tasks"] {
             let (status, body) = cloud.get("reader", &format!("/v2/schemas/{schema}")).await;
             assert_eq!((status.as_u16(), &body["name"]), (200, &json!(schema)));
         }

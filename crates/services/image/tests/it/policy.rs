@@ -64,6 +64,12 @@ async fn matrix() {
             for token in ["", "garbage", "x".repeat(9000).as_str()] {
                 assert_eq!(send(cloud, &route, token, &own).await, 401, "{name} without a token");
             }
+            if route.path.starts_with("/v2/tasks") {
+                for token in ["reader", "member", "other"] {
+                    assert_eq!(send(cloud, &route, token, &own).await, 403, "{name} as {token}");
+                }
+                continue; // see import_of_staged_data
+            }
             if !route.path.contains("{image_id}") {
                 let expected = if route.method == "POST" { 403 } else { route.success };
                 assert_eq!(send(cloud, &route, "reader", &own).await, expected, "{name} as reader");
