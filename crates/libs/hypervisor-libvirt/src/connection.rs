@@ -4,7 +4,7 @@ use crate::events::{EventSink, Subscription};
 use ferrostack_model::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, ErrorNumber};
@@ -42,7 +42,9 @@ impl From<Error> for CallError {
     }
 }
 
-/// A shared connection that is reopened as needed.
+/// Connections to one libvirtd, opened as needed. Each serves one call at a time: libvirt's client has a race between
+/// threads that share a connection, which ends the process (CVE-2024-4418, in many distributions' versions). One more
+/// only brings events.
 #[derive(Clone)]
 pub struct Connection {
     inner: Arc<Inner>,
@@ -52,27 +54,26 @@ struct Inner {
     uri: String,
     sink: Arc<EventSink>,
     permits: Arc<Semaphore>,
-    current: Mutex<Option<(Connect, Subscription)>>,
-    /// Held while a connection is opened, so that only one is.
-    opening: Mutex<()>,
+    idle: Mutex<Vec<Connect>>,
+    events: Mutex<Option<(Connect, Subscription)>>,
 }
 
 impl Connection {
-    /// A connection to `uri`, not opened yet; at most `max_calls` calls run at once.
+    /// Connections to `uri`, none opened yet; at most `max_calls` calls run at once.
     pub fn new(uri: &str, max_calls: usize, sink: Arc<EventSink>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 uri: uri.to_owned(),
                 sink,
                 permits: Arc::new(Semaphore::new(max_calls.max(1))),
-                current: Mutex::new(None),
-                opening: Mutex::new(()),
+                idle: Mutex::default(),
+                events: Mutex::default(),
             }),
         }
     }
 
     /// Runs `f`, which may block and may run a second time if the connection breaks under it, on a thread of its
-    /// own. `what` says in errors what was tried.
+    /// own. `what` says in errors what was tried. No handle of libvirt's may leave `f`.
     ///
     /// # Errors
     /// `Unavailable` if libvirt cannot be reached, `NotFound` if the domain is gone, else `Internal`.
@@ -82,107 +83,113 @@ impl Connection {
         F: Fn(&Connect) -> CallResult<T> + Send + 'static,
     {
         let what = what.into();
+        let name = what.clone();
+        self.blocking(name, move |inner| inner.run(&what, f)).await
+    }
+
+    /// Brings events if they do not come already; whether they come only from now on.
+    ///
+    /// # Errors
+    /// `Unavailable` if libvirt cannot be reached.
+    pub async fn listen(&self) -> Result<bool> {
+        self.blocking("listening to events".into(), Inner::listen).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: String,
+        f: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let inner = self.inner.clone();
-        let work = {
-            let what = what.clone();
-            async move {
-                let permit = inner.permits.clone().acquire_owned().await;
-                let permit = permit.map_err(|_| Error::unavailable("the libvirt connection is shut down"))?;
-                tokio::task::spawn_blocking(move || {
-                    let _permit = permit;
-                    inner.run(&what, f)
-                })
-                .await
-                .map_err(|e| Error::internal(format!("a libvirt call ended abnormally: {e}")))?
-            }
+        let work = async move {
+            let permit = inner.permits.clone().acquire_owned().await;
+            let permit = permit.map_err(|_| Error::unavailable("the libvirt connection is shut down"))?;
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                f(&inner)
+            })
+            .await
+            .map_err(|e| Error::internal(format!("a libvirt call ended abnormally: {e}")))?
         };
         let late =
             || Error::unavailable(format!("{what}: libvirt did not answer within {} s", ANSWER.as_secs()));
         tokio::time::timeout(ANSWER, work).await.unwrap_or_else(|_| Err(late()))
     }
-
-    /// Whether a connection is open; says nothing of the daemon's health.
-    pub fn is_open(&self) -> bool {
-        self.inner.current.lock().is_some()
-    }
-
-    /// Opens the connection if it is not.
-    pub async fn open(&self) -> Result<()> {
-        self.call("connecting", |_| Ok(())).await
-    }
 }
 
 impl Inner {
     fn run<T>(&self, what: &str, f: impl Fn(&Connect) -> CallResult<T>) -> Result<T> {
+        // One that hung until the keep-alive gave up is likely to hang again.
+        let retry_until = Instant::now() + Duration::from_secs(10);
         let mut again = true;
         loop {
-            let connect = self.get()?;
-            match f(&connect) {
+            let connect = self.take()?;
+            let result = f(&connect);
+            let alive = connect.is_alive().unwrap_or(false);
+            if alive {
+                self.idle.lock().push(connect);
+            }
+            match result {
                 Ok(value) => return Ok(value),
                 Err(CallError::Own(e)) => return Err(e),
-                Err(CallError::Virt(e)) => {
-                    let alive = connect.is_alive().unwrap_or(false);
-                    if alive {
-                        return Err(translate(what, &e));
-                    }
-                    self.forget(&connect);
-                    if !again {
-                        return Err(Error::unavailable(format!(
-                            "{what}: the connection to libvirt broke: {e}"
-                        )));
-                    }
+                Err(CallError::Virt(e)) if alive => return Err(translate(what, &e)),
+                Err(CallError::Virt(e)) if again && Instant::now() < retry_until => {
                     tracing::warn!(uri = %self.uri, error = %e, "libvirt connection lost, reconnecting");
                     again = false;
+                }
+                Err(CallError::Virt(e)) => {
+                    return Err(Error::unavailable(format!("{what}: the connection to libvirt broke: {e}")));
                 }
             }
         }
     }
 
-    fn get(&self) -> Result<Connect> {
-        if let Some(connect) = self.usable() {
-            return Ok(connect);
+    /// A connection that nobody else uses.
+    fn take(&self) -> Result<Connect> {
+        loop {
+            let idle = self.idle.lock().pop();
+            match idle {
+                Some(connect) if connect.is_alive().unwrap_or(false) => return Ok(connect),
+                Some(dead) => drop(dead),
+                None => return self.open(),
+            }
         }
-        let _opening = self.opening.lock();
-        if let Some(connect) = self.usable() {
-            return Ok(connect);
-        }
-        let fail = |e: VirtError| {
-            Error::unavailable(format!("cannot connect to libvirt at {}: {}", self.uri, e.message()))
-        };
-        let connect = Connect::open(Some(&self.uri)).map_err(fail)?;
+    }
+
+    fn open(&self) -> Result<Connect> {
+        let connect = Connect::open(Some(&self.uri)).map_err(|e| self.unreachable(&e))?;
         // Drivers inside the client library (test:) have no keep-alive.
         if let Err(e) = connect.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT) {
             tracing::debug!(error = %e, "no keep-alive on this libvirt connection");
         }
-        let subscription = crate::events::subscribe(&connect, &self.sink).map_err(fail)?;
-        *self.current.lock() = Some((connect.clone(), subscription));
-        tracing::info!(uri = %self.uri, "connected to libvirt");
-        self.sink.connected();
         Ok(connect)
     }
 
-    fn usable(&self) -> Option<Connect> {
-        let connect = self.current.lock().as_ref()?.0.clone();
-        if connect.is_alive().unwrap_or(false) {
-            return Some(connect);
-        }
-        self.forget(&connect);
-        None
+    fn unreachable(&self, e: &VirtError) -> Error {
+        Error::unavailable(format!("cannot connect to libvirt at {}: {}", self.uri, e.message()))
     }
 
-    fn forget(&self, dead: &Connect) {
-        // SAFETY: the pointers are only compared.
-        let same = |(c, _): &mut (Connect, Subscription)| unsafe { c.as_ptr() == dead.as_ptr() };
-        let gone = self.current.lock().take_if(same);
-        if let Some((connect, subscription)) = gone {
+    fn listen(&self) -> Result<bool> {
+        let mut events = self.events.lock();
+        if let Some((connect, subscription)) = events.take() {
+            if connect.is_alive().unwrap_or(false) {
+                *events = Some((connect, subscription));
+                return Ok(false);
+            }
             crate::events::unsubscribe(&connect, subscription);
         }
+        let connect = self.open()?;
+        let subscription =
+            crate::events::subscribe(&connect, &self.sink).map_err(|e| self.unreachable(&e))?;
+        *events = Some((connect, subscription));
+        tracing::info!(uri = %self.uri, "connected to libvirt");
+        Ok(true)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some((connect, subscription)) = self.current.get_mut().take() {
+        if let Some((connect, subscription)) = self.events.get_mut().take() {
             crate::events::unsubscribe(&connect, subscription);
         }
     }

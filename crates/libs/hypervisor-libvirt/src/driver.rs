@@ -31,6 +31,8 @@ const DEFAULT_STOP_SECONDS: u32 = 60;
 const PRESS_AGAIN: Duration = Duration::from_secs(10);
 /// How often the state is read while waiting, in case an event is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often the connection that brings events is looked at.
+const LISTENING: Duration = Duration::from_secs(30);
 /// How often console logs are checked for rotation.
 const ROTATE: Duration = Duration::from_secs(5);
 
@@ -76,7 +78,7 @@ impl LibvirtHypervisor {
         // Before the connection is made, so that nothing between is missed.
         let changed = sink.subscribe();
         let connection = Connection::new(&options.uri, options.max_calls, sink.clone());
-        connection.open().await?;
+        connection.listen().await?;
         let capabilities = host::capabilities(&connection).await?;
         if let Some((uid, gid)) = capabilities.qemu_user()
             && let Some(dir) = files::impassable(instances.root(), uid, gid)
@@ -471,12 +473,19 @@ async fn watch_guests(shared: Arc<Shared>, mut changed: broadcast::Receiver<Stri
 /// Reconnects as soon as the connection is lost, so that events come again, and tells what changed meanwhile.
 async fn watch_connection(shared: Arc<Shared>) {
     loop {
-        shared.sink.connection_changed().await;
-        while let Err(e) = shared.connection.open().await {
-            tracing::debug!(error = %e.for_log(), "libvirt is away");
-            tokio::time::sleep(RECONNECT).await;
+        match shared.connection.listen().await {
+            Ok(fresh) => {
+                if fresh {
+                    shared.report_all().await;
+                }
+                // A close that libvirt does not tell of is found by looking.
+                let _ = tokio::time::timeout(LISTENING, shared.sink.connection_lost()).await;
+            }
+            Err(e) => {
+                tracing::debug!(error = %e.for_log(), "libvirt is away");
+                tokio::time::sleep(RECONNECT).await;
+            }
         }
-        shared.report_all().await;
     }
 }
 

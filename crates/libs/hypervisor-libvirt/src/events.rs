@@ -11,14 +11,14 @@ use virt::sys;
 pub struct EventSink {
     /// UUIDs of domains whose life-cycle state changed.
     changed: broadcast::Sender<String>,
-    /// The connection was made or lost.
-    connection: Notify,
+    /// The connection was lost.
+    lost: Notify,
 }
 
 impl EventSink {
     /// An empty sink.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { changed: broadcast::Sender::new(1024), connection: Notify::new() })
+        Arc::new(Self { changed: broadcast::Sender::new(1024), lost: Notify::new() })
     }
 
     /// UUIDs of changed domains from now on; one that lags must ask for everything.
@@ -26,13 +26,9 @@ impl EventSink {
         self.changed.subscribe()
     }
 
-    /// Waits until the connection was made or lost.
-    pub async fn connection_changed(&self) {
-        self.connection.notified().await;
-    }
-
-    pub(crate) fn connected(&self) {
-        self.connection.notify_one();
+    /// Waits until the connection that brings events is lost.
+    pub async fn connection_lost(&self) {
+        self.lost.notified().await;
     }
 }
 
@@ -152,7 +148,7 @@ unsafe extern "C" fn on_close(_connect: sys::virConnectPtr, reason: c_int, opaqu
     // SAFETY: `opaque` is the sink's pointer, alive until `free_sink`.
     let sink = unsafe { &*opaque.cast::<EventSink>() };
     tracing::warn!(reason, "libvirt closed the connection");
-    sink.connection.notify_one();
+    sink.lost.notify_one();
 }
 
 unsafe extern "C" fn free_sink(opaque: *mut c_void) {

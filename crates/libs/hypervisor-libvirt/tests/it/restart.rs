@@ -1,21 +1,33 @@
-//! libvirtd goes away and comes back: guests run on, calls work again, events come again.
+//! libvirtd goes away, hangs, and comes back: guests run on, calls work again, events come again.
 //!
-//! Runs where `FERROSTACK_TEST_LIBVIRT_RESTART` is a shell command that restarts the libvirtd under test, e.g.
-//! `deploy/dev/libvirtd restart DIR`. Its tests disturb others: run them alone (`--test-threads=1`).
+//! Runs where `FERROSTACK_TEST_LIBVIRT_DIR` is the directory of the libvirtd under test as `deploy/dev/libvirtd` made
+//! it. Its tests disturb others: run them alone (`--test-threads=1`).
 
-use crate::support::{eventually, lab, network, nic};
+use crate::support::{Lab, eventually, lab, network, nic};
 use ferrostack_hypervisor::Hypervisor;
 use ferrostack_model::ErrorKind;
 use ferrostack_model::server::PowerState;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Runs `deploy/dev/libvirtd VERB` on the libvirtd under test.
+async fn libvirtd(verb: &'static str) {
+    let dir = std::env::var("FERROSTACK_TEST_LIBVIRT_DIR").unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/dev/libvirtd");
+    let status = tokio::process::Command::new(script).arg(verb).arg(dir).status().await.unwrap();
+    assert!(status.success(), "{verb} failed");
+}
+
+async fn own_lab() -> Option<Lab> {
+    if std::env::var("FERROSTACK_TEST_LIBVIRT_DIR").is_err() {
+        eprintln!("FERROSTACK_TEST_LIBVIRT_DIR is not set: nothing is tested");
+        return None;
+    }
+    lab().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_libvirtd_is_found_again() {
-    let Ok(command) = std::env::var("FERROSTACK_TEST_LIBVIRT_RESTART") else {
-        eprintln!("FERROSTACK_TEST_LIBVIRT_RESTART is not set: nothing is tested");
-        return;
-    };
-    let Some(lab) = lab().await else { return };
+    let Some(lab) = own_lab().await else { return };
     let driver = &lab.driver;
     let mut guest = lab.guest(b'B');
     let id = guest.spec.server_id.clone();
@@ -24,9 +36,7 @@ async fn a_restarted_libvirtd_is_found_again() {
     lab.console_with(&id, "tiny guest up").await;
     let mut events = driver.events();
 
-    let restart = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success()
-    });
+    let restart = tokio::spawn(libvirtd("restart"));
     // Meanwhile nothing hangs and nothing is wrong: an answer, or that libvirt is away.
     while !restart.is_finished() {
         let listed =
@@ -37,7 +47,7 @@ async fn a_restarted_libvirtd_is_found_again() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(restart.await.unwrap(), "the restart command failed");
+    restart.await.unwrap();
     eventually("libvirt again", || async { driver.host_info().await.ok() }).await;
     assert_eq!(driver.ensure(&guest).await.unwrap(), PowerState::Running, "the guest ran on");
     let console = lab.console_with(&id, "tiny guest up").await;
@@ -57,4 +67,29 @@ async fn a_restarted_libvirtd_is_found_again() {
     assert_eq!(power, PowerState::Shutdown);
     driver.destroy(&id).await.unwrap();
     lab.assert_gone(&id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_libvirtd_that_hangs_is_answered_for() {
+    let Some(lab) = own_lab().await else { return };
+    let guest = lab.guest(b'B');
+    let id = &guest.spec.server_id;
+    lab.driver.ensure(&guest).await.unwrap();
+    libvirtd("freeze").await;
+    let start = Instant::now();
+    let answers = tokio::time::timeout(Duration::from_secs(150), async {
+        tokio::join!(lab.driver.list(), lab.driver.host_info(), lab.driver.stop(id, 5))
+    });
+    let Ok((list, info, stop)) = answers.await else {
+        libvirtd("thaw").await;
+        panic!("no answer after {:?}", start.elapsed());
+    };
+    eprintln!("answered after {:?}", start.elapsed());
+    libvirtd("thaw").await;
+    for error in [list.unwrap_err(), info.unwrap_err(), stop.unwrap_err()] {
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.for_log());
+    }
+    eventually("libvirt again", || async { lab.driver.list().await.ok() }).await;
+    assert_eq!(lab.driver.stop(id, 5).await.unwrap(), PowerState::Shutdown);
+    lab.driver.destroy(id).await.unwrap();
 }
