@@ -43,7 +43,14 @@ fn without_password(error: Error) -> Error {
 
 /// A name: 1 to 255 characters, not only blanks.
 pub fn name() -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "[\\S]+"})
+    name_up_to(255)
+}
+/// A shorter name: Keystone's columns for projects, domains and groups hold 64 characters.
+pub fn short_name() -> Value {
+    name_up_to(64)
+}
+fn name_up_to(length: usize) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": length, "pattern": "[\\S]+"})
 }
 /// An id somebody else chose.
 pub fn id() -> Value {

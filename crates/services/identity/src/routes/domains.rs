@@ -41,7 +41,7 @@ pub(super) fn rows() -> Vec<Route> {
 
 fn properties() -> Value {
     json!({
-        "name": input::name(), "description": input::nullable_text(), "enabled": input::boolean(),
+        "name": input::short_name(), "description": input::nullable_text(), "enabled": input::boolean(),
         "tags": input::tags(), "options": input::immutable_option(),
         "explicit_domain_id": {"type": "string", "pattern": "^[a-f0-9]{32}$"},
     })

@@ -56,7 +56,7 @@ pub(super) fn rows() -> Vec<Route> {
 }
 
 fn properties() -> Value {
-    json!({"name": input::name(), "domain_id": input::id(), "description": input::nullable_text()})
+    json!({"name": input::short_name(), "domain_id": input::id(), "description": input::nullable_text()})
 }
 
 static CREATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &["name"]));

@@ -47,7 +47,7 @@ pub(super) fn rows() -> Vec<Route> {
 
 fn properties() -> Value {
     json!({
-        "name": input::name(), "domain_id": input::nullable_id(), "parent_id": input::nullable_id(),
+        "name": input::short_name(), "domain_id": input::nullable_id(), "parent_id": input::nullable_id(),
         "is_domain": input::boolean(), "description": input::nullable_text(), "enabled": input::boolean(),
         "tags": input::tags(), "options": input::immutable_option(),
     })

@@ -235,8 +235,9 @@ async fn imply(
 ) -> ApiResult {
     ctx.enforce("identity:create_implied_role", &[])?;
     let (prior, implied) = pair(&app, &path).await?;
-    // Keystone's default of prohibited_implied_role.
-    if implied.name == "admin" || prior.id == implied.id {
+    // Keystone's default of prohibited_implied_role; and a domain must not add to what a global role gives.
+    let widens = prior.domain_id.is_empty() && !implied.domain_id.is_empty();
+    if implied.name == "admin" || prior.id == implied.id || widens {
         return Err(Error::forbidden(format!("{} cannot be an implied roles.", implied.id)).into());
     }
     store::role::imply(app.db.writer(), &prior.id, &implied.id).await?;

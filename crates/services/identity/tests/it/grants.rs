@@ -67,6 +67,9 @@ async fn implications() {
         );
         c.put(&admin, &format!("/v3/roles/{role}/implies/{boss}")).await.is(403);
         c.put(&admin, &format!("/v3/roles/{role}/implies/nosuch")).await.is(404);
+        let own = c.make(&admin, "roles", json!({"name": "own", "domain_id": "default"})).await;
+        c.put(&admin, &format!("/v3/roles/{role}/implies/{own}")).await.is(403);
+        c.put(&admin, &format!("/v3/roles/{own}/implies/{role}")).await.is(201);
         c.delete(&admin, &path).await.is(204);
         let admin = c.admin().await; // the old token had reader, too
         c.delete(&admin, &path).await.is(404);

@@ -61,6 +61,9 @@ async fn bad_members() {
                     }
                 }
             }
+            if ["projects", "domains", "groups"].contains(&noun) {
+                with("name", json!("x".repeat(65)));
+            }
             with("description", json!(5));
             if noun != "groups" && noun != "roles" && noun != "regions" {
                 with("enabled", json!("yes"));
