@@ -29,12 +29,11 @@ apt_install() {
 }
 
 install() {
-  local purpose package missing=()
-  local -n wanted
+  local purpose package list missing=()
   command -v dpkg-query >/dev/null || fail "this needs Debian or Ubuntu: there is no dpkg here"
   for purpose in "$@"; do
-    wanted=packages_$purpose
-    for package in "${wanted[@]}"; do
+    list="packages_$purpose[@]"
+    for package in "${!list}"; do
       is_installed "$package" || missing+=("$package")
     done
   done
