@@ -17,6 +17,7 @@ const FILES: &[&str] = &[
     include_str!("../schemas/hypervisors.json"),
     include_str!("../schemas/keypairs.json"),
     include_str!("../schemas/limits.json"),
+    include_str!("../schemas/os_hosts.json"),
     include_str!("../schemas/quota_sets.json"),
     include_str!("../schemas/servers.json"),
     include_str!("../schemas/services.json"),

@@ -157,7 +157,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, JsonBody(body):
     let body = input::body(&ctx, "flavors.create", body)?;
     ctx.enforce(CREATE, &[])?;
     let new = read(&body["flavor"], ctx.legacy)?;
-    let flavor = flavors::insert(&app.db, new, ctx.caller()?.project_id()).await?;
+    let flavor = flavors::insert(&app.db, new).await?;
     full(&req, &ctx, &flavor)
 }
 

@@ -2,6 +2,7 @@
 
 use ferrostack_http::Route;
 
+mod aggregates;
 mod availability_zones;
 mod extensions;
 mod extra_specs;
@@ -11,6 +12,7 @@ mod hypervisors;
 mod instance_actions;
 mod keypairs;
 mod limits;
+mod os_hosts;
 mod quota_sets;
 mod server_actions;
 mod server_create;
@@ -34,6 +36,8 @@ pub fn table() -> Vec<Route> {
         limits::routes(),
         services::routes(),
         hypervisors::routes(),
+        os_hosts::routes(),
+        aggregates::routes(),
         availability_zones::routes(),
         extensions::routes(),
         servers::routes(),

@@ -151,21 +151,22 @@ pub struct NewFlavor {
     pub swap_mb: i64,
     /// Bandwidth factor.
     pub rxtx_factor: f64,
-    /// Whether every project may use it; otherwise `project` gets access.
+    /// Whether every project may use it.
     pub is_public: bool,
     /// Free text.
     pub description: Option<String>,
 }
 
-/// Makes a flavor; a private one may be used by `project`. 409 if its name or id is taken.
-pub async fn insert(db: &Db, new: NewFlavor, project: &str) -> Result<Flavor> {
+/// Makes a flavor. A private one is nobody's at first, not even its maker's project's. 409 if its name or id is
+/// taken.
+pub async fn insert(db: &Db, new: NewFlavor) -> Result<Flavor> {
     let mut tx = db.begin_write().await?;
-    let flavor = insert_in(&mut tx, new, project).await?;
+    let flavor = insert_in(&mut tx, new).await?;
     tx.commit().await.map_err(db_error)?;
     Ok(flavor)
 }
 
-async fn insert_in(tx: &mut Tx, new: NewFlavor, project: &str) -> Result<Flavor> {
+async fn insert_in(tx: &mut Tx, new: NewFlavor) -> Result<Flavor> {
     let id = new.id.unwrap_or_else(id::uuid);
     let by_name = || Error::conflict(format!("Flavor with name {} already exists.", new.name));
     let by_id = || Error::conflict(format!("Flavor with ID {id} already exists."));
@@ -220,14 +221,6 @@ async fn insert_in(tx: &mut Tx, new: NewFlavor, project: &str) -> Result<Flavor>
         Ok(_) => {}
         Err(e) if is_unique_violation(&e) => return Err(by_name()),
         Err(e) => return Err(db_error(e)),
-    }
-    if !flavor.is_public && !project.is_empty() {
-        sqlx::query("INSERT INTO flavor_access (flavor_id, project_id) VALUES ($1, $2)")
-            .bind(&flavor.id)
-            .bind(project)
-            .execute(&mut **tx)
-            .await
-            .map_err(db_error)?;
     }
     Ok(flavor)
 }
@@ -377,7 +370,7 @@ pub async fn bootstrap(db: &Db) -> Result<()> {
             is_public: true,
             description: None,
         };
-        insert_in(&mut tx, new, "").await?;
+        insert_in(&mut tx, new).await?;
     }
     tx.commit().await.map_err(db_error)
 }

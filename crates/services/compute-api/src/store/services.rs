@@ -55,6 +55,19 @@ pub async fn delete(db: &Db, host: &str) -> Result<()> {
     tx.commit().await.map_err(db_error)
 }
 
+/// What the living servers of each project use on `host`: project, vCPUs, MiB, GiB of root and ephemeral disk.
+pub async fn usage(db: &Db, host: &str) -> Result<Vec<(String, i64, i64, i64)>> {
+    sqlx::query_as(
+        "SELECT project_id, CAST(SUM(vcpus) AS BIGINT), CAST(SUM(memory_mb) AS BIGINT), \
+         CAST(SUM(root_gb + ephemeral_gb) AS BIGINT) FROM servers WHERE host = $1 AND deleted_at IS NULL \
+         GROUP BY project_id ORDER BY project_id",
+    )
+    .bind(host)
+    .fetch_all(db.reader())
+    .await
+    .map_err(db_error)
+}
+
 /// Id and name of the living servers on each host: host, id, name; by host and age.
 pub async fn servers(db: &Db) -> Result<Vec<(String, String, String)>> {
     sqlx::query_as(

@@ -161,10 +161,13 @@ async fn private_flavors_are_for_their_projects() {
         make(cloud, json!({"name": "pub", "id": "pub"})).await;
         make(cloud, json!({"name": "priv", "id": "priv", "os-flavor-access:is_public": "False"})).await;
         let admin = cloud.at("admin", 7);
-        // The project of its maker has it.
+        // Not even the project of its maker has it.
         let list = admin.get("/flavors/priv/os-flavor-access").await.expect(200);
         admin.conforms("flavor_access.index", &list);
-        assert_eq!(list, json!({"flavor_access": [{"flavor_id": "priv", "tenant_id": PROJECT_A}]}));
+        assert_eq!(list, json!({"flavor_access": []}));
+        assert_eq!(ids(cloud, "member", "").await, ["pub"]);
+        let add = |project: &str| json!({"addTenantAccess": {"tenant": project}});
+        admin.post("/flavors/priv/action", add(PROJECT_A)).await.expect(200);
         assert_eq!(ids(cloud, "member", "").await, ["priv", "pub"]);
         assert_eq!(ids(cloud, "other", "").await, ["pub"]);
         cloud.at("other", 1).get("/flavors/priv").await.fault(404);
@@ -178,7 +181,6 @@ async fn private_flavors_are_for_their_projects() {
             "Invalid is_public filter [maybe]"
         );
 
-        let add = |project: &str| json!({"addTenantAccess": {"tenant": project}});
         let added = admin.post("/flavors/priv/action", add(PROJECT_B)).await.expect(200);
         admin.conforms("flavor_access.add_tenant_access", &added);
         assert_eq!(ids(cloud, "other", "").await, ["priv", "pub"]);

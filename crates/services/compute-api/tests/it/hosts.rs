@@ -1,6 +1,6 @@
 //! Services, hypervisors and availability zones: the hosts as operators see them.
 
-use crate::support::{Client, Cloud, VERSIONS, each};
+use crate::support::{Client, Cloud, PROJECT_A, VERSIONS, each};
 use ferrostack_compute_api::store::hosts;
 use ferrostack_db::sqlx;
 use ferrostack_model::{Timestamp, host::HostReport, id};
@@ -323,6 +323,57 @@ async fn zones_are_those_of_hosts() {
         assert_eq!(nova.as_object().unwrap().len(), 2);
         assert_eq!(nova["host1"]["nova-compute"]["available"], true);
         reader.get("/os-availability-zone/detail").await.fault(403);
+        assert_eq!(admin.get("/os-aggregates").await.expect(200), json!({"aggregates": []}));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn os_hosts_until_2_42() {
+    each(async |cloud| {
+        three(cloud).await;
+        crate::quotas::make_server(cloud, PROJECT_A, 3, 1000).await;
+        let db = cloud.db().await;
+        sqlx::query("UPDATE servers SET host = 'host1', root_gb = 5").execute(db.writer()).await.unwrap();
+        db.close().await;
+        for version in [1, 42] {
+            let admin = cloud.at("admin", version);
+            let list = admin.get("/os-hosts").await.expect(200);
+            admin.conforms("os_hosts.index", &list);
+            assert_eq!(list["hosts"][0], json!({"host_name": "host1", "service": "compute", "zone": "nova"}));
+            let far = admin.get("/os-hosts?zone=far").await.expect(200);
+            assert_eq!(far["hosts"].as_array().unwrap().len(), 1);
+            let shown = admin.get("/os-hosts/host1").await.expect(200);
+            admin.conforms("os_hosts.show", &shown);
+            let rows: Vec<_> = shown["host"].as_array().unwrap().iter().map(|r| r["resource"].clone()).collect();
+            let row = |project: &str, cpu: i64, memory_mb: i64, disk_gb: i64| {
+                json!({"host": "host1", "project": project, "cpu": cpu, "memory_mb": memory_mb, "disk_gb": disk_gb})
+            };
+            assert_eq!(
+                rows,
+                [
+                    row("(total)", 8, 16_384, 100),
+                    row("(used_now)", 0, 0, 0),
+                    row("(used_max)", 3, 1000, 5),
+                    row(PROJECT_A, 3, 1000, 5)
+                ]
+            );
+            let off = admin.put("/os-hosts/host1", json!({"status": "Disable"})).await.expect(200);
+            admin.conforms("os_hosts.update", &off);
+            assert_eq!(off, json!({"host": "host1", "status": "disabled"}));
+            let services = admin.get("/os-services?host=host1").await.expect(200);
+            assert_eq!(services["services"][0]["status"], "disabled");
+            admin.put("/os-hosts/host1", json!({"status": "enable"})).await.expect(200);
+            admin.put("/os-hosts/host1", json!({"maintenance_mode": "enable"})).await.fault(501);
+            admin.put("/os-hosts/host1", json!({})).await.fault(400);
+            assert_eq!(
+                admin.get("/os-hosts/nosuch").await.fault(404),
+                "Compute host nosuch could not be found."
+            );
+            admin.put("/os-hosts/nosuch", json!({"status": "enable"})).await.fault(404);
+        }
+        cloud.at("admin", 43).get("/os-hosts").await.fault(404);
+        cloud.at("admin", 43).get("/os-hosts/host1").await.fault(404);
     })
     .await;
 }
