@@ -7,8 +7,10 @@ use crate::{
 use ferrostack_model::host::HostState;
 use std::sync::Arc;
 
+type Make = fn() -> Arc<dyn Weigher>;
+
 /// Every weigher that `scheduler.weight_multipliers` may name.
-pub const REGISTRY: &[(&str, fn() -> Arc<dyn Weigher>)] = &[
+pub const REGISTRY: &[(&str, Make)] = &[
     ("RAMWeigher", || Arc::new(RamWeigher)),
     ("CPUWeigher", || Arc::new(CpuWeigher)),
     ("DiskWeigher", || Arc::new(DiskWeigher)),

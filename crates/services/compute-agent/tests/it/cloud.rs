@@ -221,6 +221,12 @@ impl Cloud {
         eventually(&format!("an answer to {job}"), || self.answers(job).into_iter().next()).await
     }
 
+    /// The first answer to `job` that says how it ended: a repeated delivery is told that it is worked on.
+    pub async fn end(&self, job: &str) -> Outcome {
+        let ended = || self.answers(job).into_iter().find(|o| !matches!(o, Outcome::Working { .. }));
+        eventually(&format!("the end of {job}"), ended).await
+    }
+
     /// The `n`th answer to `job`.
     pub async fn nth_answer(&self, job: &str, n: usize) -> Outcome {
         eventually(&format!("answer {n} to {job}"), || self.answers(job).into_iter().nth(n)).await

@@ -166,10 +166,10 @@ async fn nothing_is_lost_while_the_agent_dies_again_and_again() {
         }
     }
     for n in 0..SERVERS {
-        let built = cloud.answer(&format!("build-{n}")).await;
+        let built = cloud.end(&format!("build-{n}")).await;
         if n % 3 == 0 {
             assert!(built == running() || built == Outcome::Superseded, "{built:?}");
-            assert_eq!(cloud.answer(&format!("delete-{n}")).await, done(PowerState::NoState));
+            assert_eq!(cloud.end(&format!("delete-{n}")).await, done(PowerState::NoState));
         } else {
             assert_eq!(built, running());
         }
