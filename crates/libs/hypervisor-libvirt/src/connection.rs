@@ -197,10 +197,8 @@ impl Drop for Inner {
 
 /// Whether libvirt says that there is no such domain or network.
 pub fn is_missing(e: &VirtError) -> bool {
-    let code = e.code();
-    code.is(ErrorNumber::NoDomain)
-        || code.is(ErrorNumber::NoNetwork)
-        || code.is(ErrorNumber::NoDomainMetadata)
+    use ErrorNumber as E;
+    [E::NoDomain, E::NoNetwork, E::NoDomainMetadata].into_iter().any(|number| e.code().is(number))
 }
 
 /// `None` where libvirt says that there is no such thing.

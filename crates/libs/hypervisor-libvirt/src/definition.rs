@@ -5,6 +5,7 @@ use crate::xml::domain::*;
 use crate::xml::metadata::{GuestMeta, Metadata};
 use crate::xml::{self, clean};
 use ferrostack_hypervisor::Guest;
+use ferrostack_model::network::NicSpec;
 use ferrostack_model::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,7 +23,12 @@ pub struct HostTraits {
     pub disk_cache: &'static str,
     /// Where VNC listens.
     pub vnc_listen: IpAddr,
+    /// libvirt has the filters against forged addresses.
+    pub filters: bool,
 }
+
+/// libvirt's filter that lets a guest send from its own MAC and IP addresses only.
+pub const CLEAN_TRAFFIC: &str = "clean-traffic";
 
 /// Command line of a direct kernel boot whose image has no `os_command_line`.
 pub const DEFAULT_CMDLINE: &str = "root=/dev/vda console=tty0 console=ttyS0";
@@ -253,6 +259,7 @@ fn devices(
             source: NetworkSource { network: network.clone() },
             model: Model { kind: hardware.vif },
             mtu: Size { size: nic.network.mtu },
+            filterref: traits.filters.then(|| filter(nic)),
         })
         .collect();
     if interface.len() != guest.spec.nics.len() {
@@ -278,6 +285,15 @@ fn devices(
         rng: Rng { model: "virtio", backend: RngBackend { model: "random", device: "/dev/urandom" } },
         memballoon: Balloon { model: "virtio", stats: Period { period: 10 } },
     })
+}
+
+/// As Neutron's port security: a guest that could take a neighbour's address would be given the neighbour's metadata.
+fn filter(nic: &NicSpec) -> FilterRef {
+    let addresses = nic.fixed_ips.iter().filter(|fixed| fixed.ip_address.is_ipv4());
+    let parameter: Vec<Parameter> =
+        addresses.map(|fixed| Parameter { name: "IP", value: fixed.ip_address.to_string() }).collect();
+    // Without a known address libvirt would believe the first one it sees.
+    FilterRef { filter: if parameter.is_empty() { "no-mac-spoofing" } else { CLEAN_TRAFFIC }, parameter }
 }
 
 /// The disks in Nova's order: root, ephemeral, swap, and the config drive as the last of the bus.

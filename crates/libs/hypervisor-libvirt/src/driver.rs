@@ -1,7 +1,7 @@
 //! The driver: `Hypervisor` on libvirt.
 
-use crate::connection::{Connection, RECONNECT};
-use crate::definition::{self, HostTraits};
+use crate::connection::{Connection, RECONNECT, optional};
+use crate::definition::{self, CLEAN_TRAFFIC, HostTraits};
 use crate::events::EventSink;
 use crate::files::{self, GuestFiles, Instances, Record, canonical_id};
 use crate::locks::Locks;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use virt::error::ErrorNumber;
 
 /// How long a guest has to shut down when a spec says that it is to be off.
 const DEFAULT_STOP_SECONDS: u32 = 60;
@@ -102,6 +103,7 @@ impl LibvirtHypervisor {
             machine,
             disk_cache: disks::cache_mode(instances.root()),
             vnc_listen: options.vnc_listen,
+            filters: options.filters && filters(&connection).await?,
         };
         tracing::info!(uri = %options.uri, kvm, machine = %traits.machine, cache = traits.disk_cache, "hypervisor ready");
         let shared = Arc::new(Shared {
@@ -163,6 +165,26 @@ impl LibvirtHypervisor {
         .await
         .map_err(|e| Error::internal(format!("a hypervisor operation ended abnormally: {e}")))?
     }
+}
+
+/// Whether libvirt knows the filters against forged addresses; they come with its package of filter definitions.
+async fn filters(connection: &Connection) -> Result<bool> {
+    let there = connection
+        .call("looking for network filters", |connect| {
+            match connect.lookup_nwfilter_by_name(CLEAN_TRAFFIC) {
+                Ok(_) => Ok(true),
+                // No such filter, or no driver for filters at all.
+                Err(e) if e.code().is(ErrorNumber::NoNwfilter) || e.code().is(ErrorNumber::NoSupport) => {
+                    Ok(false)
+                }
+                Err(e) => Err(e.into()),
+            }
+        })
+        .await?;
+    if !there {
+        tracing::warn!("libvirt has no filter clean-traffic: guests can forge addresses of their neighbours");
+    }
+    Ok(there)
 }
 
 fn default_machine(arch: &str, kvm: bool) -> &'static str {
@@ -402,7 +424,7 @@ impl Shared {
                 for domain in connect.list_all_domains(0)? {
                     // One that vanishes meanwhile is not listed.
                     let Some(mark) = guests::mark(&domain, instances.root())? else { continue };
-                    let Some(power) = crate::connection::optional(power::of_domain(&domain))? else {
+                    let Some(power) = optional(power::of_domain(&domain))? else {
                         continue;
                     };
                     let server_id = domain.uuid_string()?;

@@ -55,6 +55,8 @@ pub struct LibvirtOptions {
     /// Whether guests' bridges carry 169.254.169.254. Switch it off on hosts that are themselves guests of a
     /// cloud and need its metadata service.
     pub metadata_address: bool,
+    /// Whether guests are kept from forging addresses, with libvirt's filter `clean-traffic` where it is installed.
+    pub filters: bool,
     /// Network namespace (`/run/netns/NAME`) that libvirtd and so the guests' bridges live in, if not ours.
     pub netns: Option<PathBuf>,
 }
@@ -72,6 +74,7 @@ impl LibvirtOptions {
             console_log_bytes: 4 << 20,
             console_logs_kept: 2,
             metadata_address: true,
+            filters: true,
             netns: None,
         }
     }

@@ -352,6 +352,31 @@ pub struct Interface {
     pub model: Model,
     /// Largest packet.
     pub mtu: Size,
+    /// What the guest may send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filterref: Option<FilterRef>,
+}
+
+/// `<filterref filter=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct FilterRef {
+    /// Name of the filter.
+    #[serde(rename = "@filter")]
+    pub filter: &'static str,
+    /// Its parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameter: Vec<Parameter>,
+}
+
+/// `<parameter name='' value=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Parameter {
+    /// Name.
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+    /// Value.
+    #[serde(rename = "@value")]
+    pub value: String,
 }
 
 /// `<mac address=''>`

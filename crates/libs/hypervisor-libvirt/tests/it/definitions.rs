@@ -23,6 +23,7 @@ fn tcg() -> HostTraits {
         machine: "pc".into(),
         disk_cache: "none",
         vnc_listen: "127.0.0.1".parse().unwrap(),
+        filters: true,
     }
 }
 

@@ -50,9 +50,11 @@ async fn linux_finds_its_address_and_its_metadata() {
     assert_eq!(peer, "10.201.7.77", "a guest is known by its address");
     assert!(request.starts_with("GET /"), "{request}");
     // Others it may ask for are not there.
+    let (peers, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let refuse = tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut stream, peer) = listener.accept().await.unwrap();
+            let _ = peers.send(peer.ip().to_string());
             let answer = b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             let _ = stream.write_all(answer).await;
         }
@@ -61,6 +63,23 @@ async fn linux_finds_its_address_and_its_metadata() {
         let console = lab.console_with(&id, "mini: READY").await;
         eprintln!("ready after {:?}\n{console}", start.elapsed());
         assert!(console.contains("hostname found-me") && console.contains("10.201.7.77/24"), "{console}");
+        while asked.try_recv().is_ok() {}
+        // A guest that takes another's address is not heard; its own is.
+        let ask = |from: &str| {
+            format!(
+                "ip addr add {from}/24 dev eth0; ip route replace 169.254.169.254/32 via 10.201.7.1 src {from}; \
+                 timeout 10 wget -q -O- http://169.254.169.254/; echo asked from {from} > /dev/ttyS0"
+            )
+        };
+        for from in ["10.201.7.78", "10.201.7.77"] {
+            lab.run_in_guest(&id, &ask(from)).await;
+            lab.console_with(&id, &format!("asked from {from}")).await;
+        }
+        let mut heard = Vec::new();
+        while let Ok(peer) = asked.try_recv() {
+            heard.push(peer);
+        }
+        assert_eq!(heard, ["10.201.7.77"]);
     }
     let start = Instant::now();
     assert_eq!(driver.stop(&id, 120).await.unwrap(), PowerState::Shutdown);

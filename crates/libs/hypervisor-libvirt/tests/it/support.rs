@@ -72,6 +72,19 @@ impl Lab {
         }
     }
 
+    /// Starts a shell command in a guest that has the guest agent.
+    pub async fn run_in_guest(&self, id: &str, command: &str) {
+        let exec = serde_json::json!({
+            "execute": "guest-exec",
+            "arguments": {"path": "/bin/sh", "arg": ["-c", command]},
+        });
+        eventually("answer of the guest agent", || async {
+            let domain = self.virsh().lookup_domain_by_uuid_string(id).unwrap();
+            domain.qemu_agent_command(&exec.to_string(), 5, 0).ok()
+        })
+        .await;
+    }
+
     /// The guest's console once it holds `text`.
     pub async fn console_with(&self, id: &str, text: &str) -> String {
         eventually(&format!("{text:?} on the console"), || async {
