@@ -83,14 +83,12 @@ impl Schema {
     }
 }
 
+type Built<'a> = Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>>;
+
 fn limit(
     fits: fn(f64, f64) -> bool,
     text: &'static str,
-) -> impl for<'a> Fn(
-    &'a Map<String, Value>,
-    &'a Value,
-    Location,
-) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>> {
+) -> impl for<'a> Fn(&'a Map<String, Value>, &'a Value, Location) -> Built<'a> {
     move |_, value, _| {
         Ok(Box::new(Limit { limit: value.as_f64().unwrap_or(0.0), shown: python(value), fits, text }))
     }
@@ -125,7 +123,7 @@ impl<'i> Keyword<'i> for Limit {
 fn is_base64(text: &str) -> bool {
     let bytes: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let data = bytes.iter().rposition(|b| *b != b'=').map_or(0, |i| i + 1);
-    bytes.len() % 4 == 0
+    bytes.len().is_multiple_of(4)
         && bytes.len() - data <= 2
         && bytes[..data].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }

@@ -62,7 +62,7 @@ pub enum Destroyed {
     /// reconciler collects them).
     Yes,
     /// Not yet: how to wait.
-    Wait(Outcome),
+    Wait(Box<Outcome>),
 }
 
 /// Destroys the guest on every host that may hold one. Run it again until it says yes.
@@ -74,7 +74,7 @@ pub async fn destroy(app: &App, job: &Job, state: &mut Destroying) -> Result<Des
     let now = Timestamp::now();
     let request_id = job.request_id.as_deref();
     if state.sent > 0 && now < state.due && rows.iter().all(|g| g.doomed == 1) {
-        return Ok(Destroyed::Wait(Outcome::wait(state.due)));
+        return Ok(Destroyed::Wait(Box::new(Outcome::wait(state.due))));
     }
     if state.sent > 0 {
         let mut mute = 0;
@@ -110,7 +110,7 @@ pub async fn destroy(app: &App, job: &Job, state: &mut Destroying) -> Result<Des
         let message = order::message(&job.id, &row.server_id, generation, Order::Destroy, request_id)?;
         outcome = outcome.send(Address::Agent(row.host), message);
     }
-    Ok(Destroyed::Wait(outcome.in_tx(tx)))
+    Ok(Destroyed::Wait(Box::new(outcome.in_tx(tx))))
 }
 
 /// Gives up the guest on one host without waiting: another host is tried. The answer removes the row.

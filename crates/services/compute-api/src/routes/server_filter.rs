@@ -118,7 +118,8 @@ pub async fn read(app: &App, ctx: &Ctx, query: &Query, rule: &str) -> Result<Fil
         // Clients send ids and links.
         filter.image(image.rsplit('/').next().unwrap_or(image));
     }
-    let exact: [(&str, fn(&mut Filter, &str)); 4] = [
+    type Set = fn(&mut Filter, &str);
+    let exact: [(&str, Set); 4] = [
         ("host", Filter::host),
         ("uuid", Filter::id),
         ("reservation_id", Filter::reservation),

@@ -325,7 +325,8 @@ fn allowed(quota: &Quota, used: Usage, want: Want) -> Result<i64> {
         return Ok(most);
     }
     let over: Vec<_> = parts.iter().filter(|p| fit(p) < want.max_count).collect();
-    let join = |text: &dyn Fn(&(&str, i64, i64, i64)) -> String| {
+    type Part<'a> = (&'a str, i64, i64, i64);
+    let join = |text: &dyn Fn(&Part<'_>) -> String| {
         over.iter().map(|p| text(p)).collect::<Vec<_>>().join(", ")
     };
     let names = join(&|p| p.0.to_owned());

@@ -169,7 +169,8 @@ async fn parallel_creates_never_exceed_the_quota() {
         assert_eq!(quota::used(&db, PROJECT_A, "").await.unwrap().instances, 10);
         // Another project is not concerned.
         assert_eq!(reserve(&db, PROJECT_B, "u", 2, 20).await, Ok(10));
-        (db.close().await, other.close().await);
+        db.close().await;
+        other.close().await;
     })
     .await;
 }

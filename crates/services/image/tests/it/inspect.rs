@@ -80,7 +80,7 @@ fn real_images_pass() {
     let raw = dir.path().join("disk.raw");
     let mut data = vec![0_u8; 9 << 20];
     for (i, byte) in data.iter_mut().enumerate().skip(2 << 20).take(3 << 20) {
-        *byte = (i * i >> 7) as u8;
+        *byte = ((i * i) >> 7) as u8;
     }
     std::fs::write(&raw, &data).unwrap();
     for (format, qemu, options) in [
@@ -156,7 +156,7 @@ fn mutations_never_panic_and_never_pass_with_another_file() {
                 let length = wanted.min(case.bytes.len() - at);
                 case.bytes[at..at + length].copy_from_slice(&word[8 - length..]);
             }
-            if random.next() % 4 == 0 {
+            if random.next().is_multiple_of(4) {
                 case.bytes.truncate((random.next() % case.bytes.len() as u64) as usize);
             }
             let passed = look(&case).is_ok();
