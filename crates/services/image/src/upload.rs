@@ -17,7 +17,7 @@ use ferrostack_db::Change;
 use ferrostack_model::{Error, ErrorKind, Result, id};
 use futures_util::{Stream, StreamExt};
 use std::{sync::Arc, time::Duration};
-use tokio::task::AbortHandle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 /// A client that sends nothing for so long has gone.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -51,8 +51,11 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         self.heartbeat.abort();
-        if !self.done {
-            tokio::spawn(give_back(self.app.clone(), self.image_id.clone(), self.token.clone()));
+        // Without a runtime the process is ending, and the lease will run out.
+        if !self.done
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(give_back(self.app.clone(), self.image_id.clone(), self.token.clone()));
         }
     }
 }

@@ -11,7 +11,11 @@ pub async fn reconcile(app: &App) -> Result<()> {
     let claims = upload::claims(&app.db).await?;
     for name in files::orphans(names, &claims) {
         tracing::warn!(file = name, "removing a file that belongs to no image");
-        app.blocking(move |files| files.remove(&name)).await?.map_err(broken)?;
+        let removed = app.blocking(move |files| files.remove(&name)).await?;
+        // One that cannot go does not keep the others.
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the file stays until the next round");
+        }
     }
     for claim in claims.into_iter().filter(|c| c.deleted) {
         remove_deleted(app, claim.id, claim.file).await;

@@ -314,6 +314,26 @@ async fn import_of_staged_data() {
     .await;
 }
 
+/// R69: the record goes at once, the data as soon as the disk lets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_removed_is_removed_later() {
+    each(async |cloud| {
+        let id = cloud.create(json!({})).await;
+        assert_eq!(cloud.upload("member", &id, vec![1]).await.0, 204);
+        let file = cloud.store.join(&cloud.stored()[0]);
+        // A directory in its place cannot be unlinked, not even by root.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert_eq!(cloud.delete("member", &format!("/v2/images/{id}")).await, 204);
+        assert_eq!(cloud.get("member", &format!("/v2/images/{id}")).await.0, 404);
+        assert!(file.exists());
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, "the data").unwrap();
+        eventually("removed", async || cloud.stored().is_empty()).await;
+    })
+    .await;
+}
+
 /// What a kill leaves: records that say "saving", begun files, finished files nobody wrote down.
 #[tokio::test(flavor = "multi_thread")]
 async fn leftovers_are_swept() {
