@@ -30,7 +30,10 @@ impl Instances {
     /// Names the directory that cannot be made.
     pub fn open(state_dir: &Path) -> Result<Self> {
         let fail = |dir: &Path, e| Error::internal(format!("making the directory {}: {e}", dir.display()));
-        fs::create_dir_all(state_dir).map_err(|e| fail(state_dir, e))?;
+        if let Some(parent) = state_dir.parent() {
+            fs::create_dir_all(parent).map_err(|e| fail(parent, e))?;
+        }
+        make_dir(state_dir).map_err(|e| fail(state_dir, e))?;
         let state_dir = state_dir.canonicalize().map_err(|e| fail(state_dir, e))?;
         let root = state_dir.join("instances");
         make_dir(&root).map_err(|e| fail(&root, e))?;
@@ -326,6 +329,16 @@ mod tests {
         }
         assert!(instances.guest(ID).is_ok());
         assert!(instances.guest(&ID.to_uppercase()).unwrap().dir().ends_with(ID));
+    }
+
+    #[test]
+    fn directories_are_passable_whatever_the_umask() {
+        let temp = tempfile::tempdir().unwrap();
+        let instances = Instances::open(&temp.path().join("a/state")).unwrap();
+        instances.guest(ID).unwrap().prepare().unwrap();
+        for dir in [instances.root().parent().unwrap(), instances.root(), &instances.root().join(ID)] {
+            assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o711, "{}", dir.display());
+        }
     }
 
     #[test]

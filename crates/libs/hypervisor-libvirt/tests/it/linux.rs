@@ -89,3 +89,37 @@ async fn linux_finds_its_address_and_its_metadata() {
     driver.destroy(&id).await.unwrap();
     lab.assert_gone(&id);
 }
+
+/// Kernel and ramdisk from files beside the image (`IMAGE.vmlinuz`, `IMAGE.initrd`), and a root disk without loader.
+#[tokio::test(flavor = "multi_thread")]
+async fn linux_boots_from_kernel_and_ramdisk() {
+    let Ok(image) = std::env::var("FERROSTACK_TEST_IMAGE") else { return };
+    let (kernel, ramdisk) = (format!("{image}.vmlinuz"), format!("{image}.initrd"));
+    if !std::path::Path::new(&kernel).exists() {
+        eprintln!("{kernel} is not there: nothing is tested");
+        return;
+    }
+    let Some(lab) = lab_with(|_| {}).await else { return };
+    let cached = |from: &str, name: &str| {
+        let path = lab.temp.path().join(name);
+        std::fs::copy(from, &path).unwrap();
+        path
+    };
+    let mut guest = lab.guest(b'B');
+    let id = guest.spec.server_id.clone();
+    guest.spec.flavor.ram_mb = 192;
+    guest.kernel = Some(cached(&kernel, "kernel"));
+    guest.ramdisk = Some(cached(&ramdisk, "ramdisk"));
+    let start = Instant::now();
+    lab.driver.ensure(&guest).await.unwrap();
+    // Its own kernel speaks with the default command line: the disk holds no system.
+    let console = lab.console_with(&id, "READY").await;
+    eprintln!("ready after {:?}", start.elapsed());
+    assert!(!console.contains("tiny guest"), "{console}");
+    // Started anew after the cache has been emptied.
+    std::fs::remove_file(lab.temp.path().join("kernel")).unwrap();
+    lab.driver.stop(&id, 0).await.unwrap();
+    lab.driver.start(&id).await.unwrap();
+    lab.driver.destroy(&id).await.unwrap();
+    lab.assert_gone(&id);
+}

@@ -103,7 +103,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut probe:
         if let Some(value) = probe().await {
             return value;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "no {what} within 60 s");
+        assert!(start.elapsed() < Duration::from_secs(180), "no {what} within 180 s");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
