@@ -101,12 +101,17 @@ pub async fn edge<B: MessageBody + 'static>(
     let (Some(spec), Some(matcher)) = (spec, matcher) else {
         return Err(ApiError(Error::internal("the edge has no service")).into());
     };
+    // The id of the request that caused this one, by which it is followed through all services.
+    let global = header_text(&req, "x-openstack-request-id")
+        .filter(|text| {
+            text.strip_prefix("req-").is_some_and(|rest| rest.len() == 36 && id::is_uuid_like(rest))
+        })
+        .map(str::to_owned);
     // Glance gives the client its own id back.
-    let theirs = header_text(&req, "x-openstack-request-id").filter(|text| {
-        spec.style == Style::Glance
-            && text.strip_prefix("req-").is_some_and(|rest| rest.len() == 36 && id::is_uuid_like(rest))
-    });
-    let request_id = theirs.map_or_else(id::request_id, str::to_owned);
+    let request_id = match &global {
+        Some(theirs) if spec.style == Style::Glance => theirs.clone(),
+        _ => id::request_id(),
+    };
     let method = req.method().clone();
     let path: String = req.path().chars().take(256).collect();
     let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
@@ -157,9 +162,9 @@ pub async fn edge<B: MessageBody + 'static>(
     // What our own services and monitors ask every second is for debugging only.
     let ms = started.elapsed().as_secs_f64() * 1000.0;
     if path.starts_with("/v3/ferrostack/") || matches!(path.as_str(), "/healthcheck" | "/metrics") {
-        tracing::debug!(target: "access", service = spec.name, request_id, %method, path, status, ms, user);
+        tracing::debug!(target: "access", service = spec.name, request_id, global, %method, path, status, ms, user);
     } else {
-        tracing::info!(target: "access", service = spec.name, request_id, %method, path, status, ms, user);
+        tracing::info!(target: "access", service = spec.name, request_id, global, %method, path, status, ms, user);
     }
     Ok(response)
 }

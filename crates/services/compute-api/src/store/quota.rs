@@ -326,9 +326,8 @@ fn allowed(quota: &Quota, used: Usage, want: Want) -> Result<i64> {
     }
     let over: Vec<_> = parts.iter().filter(|p| fit(p) < want.max_count).collect();
     type Part<'a> = (&'a str, i64, i64, i64);
-    let join = |text: &dyn Fn(&Part<'_>) -> String| {
-        over.iter().map(|p| text(p)).collect::<Vec<_>>().join(", ")
-    };
+    let join =
+        |text: &dyn Fn(&Part<'_>) -> String| over.iter().map(|p| text(p)).collect::<Vec<_>>().join(", ");
     let names = join(&|p| p.0.to_owned());
     let asked = join(&|p| match p.0 {
         "instances" if want.min_count != want.max_count => format!("{}-{}", want.min_count, want.max_count),
