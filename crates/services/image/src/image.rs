@@ -1,5 +1,6 @@
 //! An image record and its states.
 
+use crate::inspect::Declared;
 use ferrostack_model::{Error, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,6 +140,15 @@ pub struct Image {
 }
 
 impl Image {
+    /// What the image's data must be.
+    pub fn declared(&self, max_virtual_bytes: u64) -> Declared {
+        Declared {
+            disk_format: self.disk_format.clone().unwrap_or_default(),
+            container_format: self.container_format.clone().unwrap_or_default(),
+            max_virtual_bytes,
+        }
+    }
+
     /// What policy checks of an image look at, for a caller of `project` (`is_member`: the image is shared with it).
     pub fn target<'a>(&'a self, project: &'a str, is_member: bool) -> Vec<(&'static str, &'a str)> {
         let owner = self.owner.as_deref().unwrap_or("");

@@ -1,11 +1,6 @@
 //! The end of an import: staged data is inspected and becomes the image's, or goes.
 
-use crate::{
-    app::App,
-    inspect::{self, Declared},
-    store,
-    upload::refused,
-};
+use crate::{app::App, inspect, store, upload::refused};
 use ferrostack_db::Change;
 use ferrostack_model::{Error, ErrorKind, Result};
 
@@ -16,7 +11,7 @@ pub async fn check_staged(app: &App, id: &str, token: &str) -> Result<()> {
     let Some(name) = image.file.clone() else {
         return Err(Error::internal(format!("importing image {id} has no staged file")));
     };
-    let declared = Declared::of(&image, app.settings.max_virtual_bytes);
+    let declared = image.declared(app.settings.max_virtual_bytes);
     let staged = name.clone();
     let result = app
         .blocking(move |files| {

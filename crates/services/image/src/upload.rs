@@ -8,7 +8,7 @@ use crate::{
     app::App,
     files::FileStore,
     image::{Image, Status},
-    inspect::{self, Declared},
+    inspect,
     receive::{Receiver, storage_error},
     store::upload as store,
 };
@@ -134,7 +134,7 @@ where
         }
     }
     let (file, mut received) = receiver.finish().await?;
-    let declared = Declared::of(image, app.settings.max_virtual_bytes);
+    let declared = image.declared(app.settings.max_virtual_bytes);
     let checked = to == Status::Saving;
     let found = app
         .blocking(move |files| {
