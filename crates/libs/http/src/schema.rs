@@ -148,6 +148,17 @@ fn message(error: &ValidationError<'_>, schema: &Value) -> String {
         ValidationErrorKind::Required { property } => format!("{} is a required property", python(property)),
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let names: Vec<_> = unexpected.iter().map(|n| format!("'{n}'")).collect();
+            let path = error.schema_path().as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+            let patterns = schema.pointer(path).and_then(|s| s.get("patternProperties"));
+            if let Some(patterns) = patterns.and_then(Value::as_object) {
+                let regexes: Vec<_> = patterns.keys().map(|p| format!("'{p}'")).collect();
+                let does = if names.len() == 1 { "does" } else { "do" };
+                return format!(
+                    "{} {does} not match any of the regexes: {}",
+                    names.join(", "),
+                    regexes.join(", ")
+                );
+            }
             let was = if names.len() == 1 { "was" } else { "were" };
             format!("Additional properties are not allowed ({} {was} unexpected)", names.join(", "))
         }
@@ -304,6 +315,10 @@ mod tests {
         );
         assert!(says(json!({"server": {"name": "a", "x": 1}})).ends_with("('x' was unexpected)"));
         assert!(schema.check(&json!({"server": {"name": "abc"}})).is_ok());
+        let schema =
+            Schema::of(&json!({"patternProperties": {"^_": {}}, "additionalProperties": false})).unwrap();
+        let said = schema.check(&json!({"foo": 1})).unwrap_err().public;
+        assert_eq!(said, "'foo' does not match any of the regexes: '^_'");
         assert_eq!(
             says(json!({"server": {"name": "it's"}})),
             "Invalid input for field/attribute name. Value: it's. \"it's\" is too long"

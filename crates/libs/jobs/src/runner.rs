@@ -73,6 +73,11 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
         self.poke.notify_one();
     }
 
+    /// The faults to inject: for tests.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Works until `stop`; then finishes the steps that run and releases their claims.
     pub async fn start(self: Arc<Self>, stop: CancellationToken) {
         let limit = Arc::new(Semaphore::new(self.options.parallel.max(1)));

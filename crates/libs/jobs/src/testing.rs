@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ferrostack_bus::Bus;
 use ferrostack_db::{Db, db_error, sqlx};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 /// What happens to a run of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,29 +22,27 @@ pub enum Fault {
     Fail,
 }
 
-/// The fault that is armed, once.
+/// The faults that are armed, each once and in order: the second waits for the first.
 #[derive(Default)]
-pub struct Faults(Mutex<Option<(String, bool, Fault)>>);
+pub struct Faults(Mutex<VecDeque<(String, bool, Fault)>>);
 
 impl Faults {
-    /// Arms `fault` for the next run (or undo) of `step`.
+    /// Arms `fault` for the next run (or undo) of `step` after those that are armed already have happened.
     pub fn arm(&self, step: &str, undoing: bool, fault: Fault) {
-        *self.0.lock() = Some((step.to_owned(), undoing, fault));
+        self.0.lock().push_back((step.to_owned(), undoing, fault));
     }
     pub(crate) fn take(&self, step: &str, undoing: bool) -> Option<Fault> {
         let mut armed = self.0.lock();
-        match armed.as_ref() {
-            Some((name, back, fault)) if name == step && *back == undoing => {
-                let fault = *fault;
-                *armed = None;
-                Some(fault)
-            }
-            _ => None,
-        }
+        let fits = armed.front().is_some_and(|(name, back, _)| name == step && *back == undoing);
+        if fits { armed.pop_front().map(|(_, _, fault)| fault) } else { None }
     }
-    /// Whether the armed fault has not happened yet.
-    pub fn is_armed(&self) -> bool {
-        self.0.lock().is_some()
+    /// How many have not happened yet.
+    pub fn left(&self) -> usize {
+        self.0.lock().len()
+    }
+    fn hand_over(&self, to: &Self) {
+        let left = std::mem::take(&mut *self.0.lock());
+        *to.0.lock() = left;
     }
 }
 
@@ -121,14 +119,12 @@ where
     };
     let id = scenario.enqueue().await;
     let mut runner = fresh();
-    let mut waiting = faults.iter();
-    let mut armed = false;
+    for (step, undoing, fault) in faults {
+        runner.faults.arm(step, *undoing, *fault);
+    }
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
-        if !armed && let Some((step, undoing, fault)) = waiting.next() {
-            runner.faults.arm(step, *undoing, *fault);
-            armed = true;
-        }
+        let before = runner.faults.left();
         if let Err(error) = runner.run_one(&id).await {
             panic!("runner: {}", error.for_log());
         }
@@ -137,14 +133,15 @@ where
             other => panic!("job {id} cannot be read: {other:?}"),
         };
         if job.state.is_final() {
-            assert!(!runner.faults.is_armed(), "the fault never happened");
+            assert_eq!(runner.faults.left(), 0, "a fault never happened");
             return job;
         }
-        if armed && !runner.faults.is_armed() {
-            armed = false;
+        if runner.faults.left() < before {
             // What a crashed process held runs out; another process goes on.
             expire_leases(&scenario.db()).await;
-            runner = fresh();
+            let next = fresh();
+            runner.faults.hand_over(&next.faults);
+            runner = next;
         }
         assert!(
             std::time::Instant::now() < deadline,

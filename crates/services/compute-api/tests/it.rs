@@ -8,6 +8,8 @@ mod support;
 mod flavors;
 #[path = "it/hosts.rs"]
 mod hosts;
+#[path = "it/jobs.rs"]
+mod jobs;
 #[path = "it/keypairs.rs"]
 mod keypairs;
 #[path = "it/matrix.rs"]
@@ -16,5 +18,9 @@ mod matrix;
 mod protocol;
 #[path = "it/quotas.rs"]
 mod quotas;
+#[path = "it/servers.rs"]
+mod servers;
 #[path = "it/usage.rs"]
 mod usage;
+#[path = "it/world.rs"]
+mod world;

@@ -8,13 +8,14 @@ use crate::{
         ports,
     },
     store::{
-        Tx, claims,
-        instance_actions::{self as actions, End},
-        servers::{self, change},
+        Tx, claims, guests,
+        instance_actions::{self as actions, Asker, End},
+        servers::{self, Server, change},
     },
 };
 use async_trait::async_trait;
-use ferrostack_jobs::{Job, JobKind, Outcome, Step};
+use ferrostack_db::db_error;
+use ferrostack_jobs::{Enqueue, Job, JobKind, Outcome, Step};
 use ferrostack_model::{Error, Result, server::VmState};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,43 @@ impl JobKind<App> for Delete {
 /// What a delete cannot do now it tries again: a server that cannot be deleted helps nobody.
 fn later(error: Error) -> Error {
     Error::unavailable(error.for_log())
+}
+
+/// Takes a server over from whatever works on it and has it deleted. A server that is nowhere is gone at once; one
+/// that is being deleted already is left to that.
+pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
+    let id = server.id.as_str();
+    let mut tx = app.db.begin_write().await?;
+    // The server's row first, then the job's: every transaction locks in this order.
+    if !change::begin_delete(&mut tx, id).await? {
+        return Err(servers::not_found(id));
+    }
+    let active = ferrostack_jobs::supersede(&mut tx, id).await?;
+    if active.as_ref().is_some_and(|job| job.kind == KIND) {
+        // Nothing of this is written.
+        return Ok(());
+    }
+    if let Some(request) = active.as_ref().and_then(|job| job.request_id.as_deref()) {
+        let why = "The operation was interrupted by the deletion of the instance.";
+        actions::abandoned(&mut tx, id, request, why).await?;
+    }
+    actions::begin(&mut tx, id, "delete", asker).await?;
+    actions::event_begin(&mut tx, id, asker.request_id, EVENT, server.host.as_deref()).await?;
+    // Read under the row's lock: the job that was just fenced off may have written since.
+    let now = servers::find_in(&mut tx, id).await?.ok_or_else(|| servers::not_found(id))?;
+    if now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, id).await? {
+        change::mark_deleted(&mut tx, id).await?;
+        actions::event_end(&mut tx, id, asker.request_id, EVENT, actions::SUCCESS, true).await?;
+        return tx.commit().await.map_err(db_error);
+    }
+    let data =
+        serde_json::to_value(Data::default()).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let request_id = Some(asker.request_id);
+    let job = Enqueue { kind: KIND, first_step: FIRST, target: id, data, request_id };
+    ferrostack_jobs::enqueue(&mut tx, job).await?;
+    tx.commit().await.map_err(db_error)?;
+    app.poke();
+    Ok(())
 }
 
 struct Destroy;

@@ -11,13 +11,9 @@ use crate::{
     },
 };
 use actix_web::{HttpResponse, web};
-use ferrostack_db::{Change, db_error};
+use ferrostack_db::db_error;
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json};
-use ferrostack_jobs::Enqueue;
-use ferrostack_model::{
-    Error, Result,
-    server::{Action, TaskState, VmState},
-};
+use ferrostack_model::{Error, Result, server::VmState};
 use serde_json::{Value, json};
 
 const START: &str = "os_compute_api:servers:start";
@@ -53,7 +49,13 @@ async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body
                 _ => (Verb::RebootSoft, REBOOT),
             };
             let server = allowed(&app, &ctx, &id, rule).await?;
-            power(&app, &ctx, server, verb).await?;
+            let caller = ctx.caller()?;
+            let asker = Asker {
+                request_id: &ctx.request_id,
+                user_id: caller.user_id(),
+                project_id: caller.project_id(),
+            };
+            power::begin(&app, server, verb, asker).await?;
         }
         "os-resetState" => {
             let body = input::body(&ctx, "servers.os-resetState", body)?;
@@ -76,100 +78,6 @@ async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body
         }
     }
     Ok(HttpResponse::Accepted().content_type("application/json").finish())
-}
-
-/// 409 in Nova's words.
-pub(super) fn wrong_state(action: &str, id: &str, attribute: &str, state: &str) -> Error {
-    Error::conflict(format!("Cannot '{action}' instance {id} while it is in {attribute} {state}"))
-}
-
-struct Rule {
-    action: Action,
-    /// Name in 409 texts and of the instance action.
-    name: &'static str,
-    task: TaskState,
-    /// Tasks it may interrupt.
-    interrupts: &'static [TaskState],
-}
-
-fn rule(verb: Verb) -> Rule {
-    let (action, name, task, interrupts): (_, _, _, &'static [TaskState]) = match verb {
-        Verb::Start => (Action::Start, "start", TaskState::PoweringOn, &[]),
-        Verb::Stop => (Action::Stop, "stop", TaskState::PoweringOff, &[]),
-        Verb::RebootSoft => (Action::RebootSoft, "reboot", TaskState::Rebooting, &[]),
-        Verb::RebootHard => (
-            Action::RebootHard,
-            "reboot",
-            TaskState::RebootingHard,
-            &[TaskState::Rebooting, TaskState::RebootingHard],
-        ),
-    };
-    Rule { action, name, task, interrupts }
-}
-
-fn check(server: &Server, rule: &Rule) -> Result<()> {
-    if !rule.action.allowed().contains(&server.vm_state) {
-        return Err(wrong_state(rule.name, &server.id, "vm_state", server.vm_state.as_str()));
-    }
-    if let Some(task) = server.task_state
-        && !rule.interrupts.contains(&task)
-    {
-        return Err(wrong_state(rule.name, &server.id, "task_state", task.as_str()));
-    }
-    if server.launched_at.is_none() || server.host.is_none() {
-        return Err(Error::conflict(format!("Instance is in an invalid state for '{}'", rule.name)));
-    }
-    Ok(())
-}
-
-async fn power(app: &App, ctx: &Ctx, mut server: Server, verb: Verb) -> Result<()> {
-    let rule = rule(verb);
-    loop {
-        check(&server, &rule)?;
-        let mut tx = app.db.begin_write().await?;
-        let begun =
-            change::begin_task(&mut tx, &server.id, server.vm_state, server.task_state, rule.task).await?;
-        if begun == Change::Updated {
-            begin(app, ctx, &server, verb, &rule, &mut tx).await?;
-            tx.commit().await.map_err(db_error)?;
-            app.poke();
-            return Ok(());
-        }
-        drop(tx);
-        // Somebody was faster: judge anew.
-        server = servers::get(&app.db, &server.id).await?;
-    }
-}
-
-async fn begin(
-    _app: &App,
-    ctx: &Ctx,
-    server: &Server,
-    verb: Verb,
-    rule: &Rule,
-    tx: &mut crate::store::Tx,
-) -> Result<()> {
-    let caller = ctx.caller()?;
-    if server.task_state.is_some()
-        && let Some(before) = ferrostack_jobs::supersede(tx, &server.id).await?
-        && let Some(request) = &before.request_id
-    {
-        actions::abandoned(tx, &server.id, request, "The operation was replaced by a hard reboot.").await?;
-    }
-    let asker =
-        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: caller.project_id() };
-    actions::begin(tx, &server.id, rule.name, asker).await?;
-    actions::event_begin(tx, &server.id, &ctx.request_id, verb.event(), server.host.as_deref()).await?;
-    let data = serde_json::to_value(power::Data::of(verb))
-        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-    let job = Enqueue {
-        kind: verb.kind(),
-        first_step: power::FIRST,
-        target: &server.id,
-        data,
-        request_id: Some(&ctx.request_id),
-    };
-    ferrostack_jobs::enqueue(tx, job).await.map(|_| ())
 }
 
 /// The admin's way out: the state as told. What changes power is stopped; a build or a delete goes on.

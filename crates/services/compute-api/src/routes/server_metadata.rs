@@ -1,9 +1,10 @@
 //! A server's user metadata.
 
-use super::{server_actions::wrong_state, servers::allowed};
+use super::servers::allowed;
 use crate::{
     app::App,
     input,
+    jobs::power::wrong_state,
     store::{
         quota,
         servers::{self, Server, change},

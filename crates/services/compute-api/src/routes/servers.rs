@@ -6,8 +6,8 @@ use crate::{
     create::names,
     input, jobs,
     store::{
-        claims, guests, hosts,
-        instance_actions::{self as actions, Asker},
+        hosts,
+        instance_actions::Asker,
         servers::{self, Server, change, list},
     },
     view::{
@@ -16,10 +16,8 @@ use crate::{
     },
 };
 use actix_web::{HttpRequest, web};
-use ferrostack_db::db_error;
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json, no_content};
-use ferrostack_jobs::Enqueue;
-use ferrostack_model::{Error, Result, Timestamp, microversion::feature};
+use ferrostack_model::{Result, Timestamp, microversion::feature};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -52,10 +50,8 @@ pub fn routes() -> Vec<Route> {
 
 /// The server if the caller may do `rule` to it. Others' servers do not exist for those who are not admins.
 pub(super) async fn allowed(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<Server> {
-    let caller = ctx.caller()?;
     let server = servers::get(&app.db, id).await?;
     visible(ctx, &server)?;
-    let _ = caller;
     ctx.enforce(rule, &[("project_id", &server.project_id), ("user_id", &server.user_id)])?;
     Ok(server)
 }
@@ -213,54 +209,9 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let server = allowed(&app, &ctx, &id, DELETE).await?;
-    remove(&app, &ctx, &server).await?;
-    no_content()
-}
-
-/// Takes a server over from whatever works on it and has it deleted.
-pub(super) async fn remove(app: &App, ctx: &Ctx, server: &Server) -> Result<()> {
     let caller = ctx.caller()?;
     let asker =
-        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: &server.project_id };
-    let mut tx = app.db.begin_write().await?;
-    if !change::begin_delete(&mut tx, &server.id).await? {
-        return Err(servers::not_found(&server.id));
-    }
-    let active = ferrostack_jobs::supersede(&mut tx, &server.id).await?;
-    if active.as_ref().is_some_and(|job| job.kind == jobs::delete::KIND) {
-        // Under way: that job goes on, nothing of this is written.
-        return Ok(());
-    }
-    if let Some(job) = &active
-        && let Some(request) = &job.request_id
-    {
-        let why = "The operation was interrupted by the deletion of the instance.";
-        actions::abandoned(&mut tx, &server.id, request, why).await?;
-    }
-    actions::begin(&mut tx, &server.id, "delete", asker).await?;
-    let host = server.host.as_deref();
-    actions::event_begin(&mut tx, &server.id, &ctx.request_id, jobs::delete::EVENT, host).await?;
-    // Read again under the row's lock: the job that was just fenced off may have written since.
-    let now = servers::find_in(&mut tx, &server.id).await?.ok_or_else(|| servers::not_found(&server.id))?;
-    if now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, &server.id).await? {
-        // Nothing was made anywhere: gone at once.
-        change::mark_deleted(&mut tx, &server.id).await?;
-        claims::release(&mut tx, &server.id).await?;
-        let end = actions::SUCCESS;
-        actions::event_end(&mut tx, &server.id, &ctx.request_id, jobs::delete::EVENT, end, true).await?;
-        return tx.commit().await.map_err(db_error);
-    }
-    let data = serde_json::to_value(jobs::delete::Data::default())
-        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-    let job = Enqueue {
-        kind: jobs::delete::KIND,
-        first_step: jobs::delete::FIRST,
-        target: &server.id,
-        data,
-        request_id: Some(&ctx.request_id),
-    };
-    ferrostack_jobs::enqueue(&mut tx, job).await?;
-    tx.commit().await.map_err(db_error)?;
-    app.poke();
-    Ok(())
+        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: caller.project_id() };
+    jobs::delete::begin(&app, &server, asker).await?;
+    no_content()
 }

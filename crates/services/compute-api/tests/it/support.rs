@@ -90,7 +90,14 @@ impl Database {
         url.set_path(&name);
         Self { url: url.to_string(), admin: Some((admin, name)) }
     }
-    async fn drop(self) {
+    /// A fresh one on the PostgreSQL that is given.
+    pub async fn test_postgres() -> Option<Self> {
+        match std::env::var("FERROSTACK_TEST_POSTGRES") {
+            Ok(admin) => Some(Self::postgres(admin).await),
+            Err(_) => None,
+        }
+    }
+    pub async fn drop(self) {
         if let Some((admin, name)) = self.admin {
             run(&admin, format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
@@ -105,7 +112,7 @@ async fn run(url: &str, statement: String) {
 }
 
 /// An identity service that logs everybody in and knows the two projects.
-fn identity() -> String {
+pub fn identity() -> String {
     use actix_web::{App, HttpResponse, HttpServer, web};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v3", listener.local_addr().unwrap());
@@ -169,6 +176,8 @@ pub struct Cloud {
     pub base: String,
     pub http: reqwest::Client,
     pub settings: Settings,
+    /// What the service talks over.
+    pub bus: Arc<LocalBus>,
     database: Database,
     running: Option<Running>,
     stop: CancellationToken,
@@ -181,18 +190,26 @@ pub async fn each<F: AsyncFn(&mut Cloud)>(test: F) {
 }
 
 pub async fn each_with<F: AsyncFn(&mut Cloud)>(change: impl Fn(&mut Settings), test: F) {
-    let mut cloud = Cloud::start(None, &change).await;
-    test(&mut cloud).await;
-    cloud.end().await;
-    if let Ok(admin) = std::env::var("FERROSTACK_TEST_POSTGRES") {
-        let mut cloud = Cloud::start(Some(admin), &change).await;
+    for postgres in postgres_too() {
+        let mut cloud = Cloud::start(postgres, Arc::default(), &change).await;
         test(&mut cloud).await;
         cloud.end().await;
     }
 }
 
+/// The databases to test on: SQLite (`None`) and the PostgreSQL that is given.
+pub fn postgres_too() -> Vec<Option<String>> {
+    let mut all = vec![None];
+    all.extend(std::env::var("FERROSTACK_TEST_POSTGRES").ok().map(Some));
+    all
+}
+
 impl Cloud {
-    async fn start(postgres: Option<String>, change: &impl Fn(&mut Settings)) -> Self {
+    pub async fn start(
+        postgres: Option<String>,
+        bus: Arc<LocalBus>,
+        change: &impl Fn(&mut Settings),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = match postgres {
             Some(admin) => Database::postgres(admin).await,
@@ -210,6 +227,7 @@ impl Cloud {
             base: String::new(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             settings,
+            bus,
             database,
             running: None,
             stop: CancellationToken::new(),
@@ -221,7 +239,7 @@ impl Cloud {
 
     pub async fn boot(&mut self) {
         self.stop = CancellationToken::new();
-        let bus = Arc::new(LocalBus::new());
+        let bus = self.bus.clone();
         let running =
             ferrostack_compute_api::start(&self.settings, bus, tokens(), self.stop.clone()).await.unwrap();
         self.base = format!("http://{}", running.address);
@@ -235,7 +253,7 @@ impl Cloud {
         }
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         self.shut().await;
         self.database.drop().await;
         drop(self.directory);
@@ -310,7 +328,8 @@ pub async fn answer(request: RequestBuilder) -> Answer {
 type Rows = HashMap<String, Vec<(u16, u16, Value)>>;
 
 /// Nova's response schemas, by parts of the API.
-const RESPONSE_FILES: &[&str] = &[include_str!("../schemas/resources.json")];
+const RESPONSE_FILES: &[&str] =
+    &[include_str!("../schemas/resources.json"), include_str!("../schemas/servers.json")];
 
 static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {
     let mut all = Rows::new();

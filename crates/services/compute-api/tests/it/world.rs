@@ -1,0 +1,466 @@
+//! The world around compute for tests: an image and a network service, a scheduler, and agents with guests.
+
+use actix_web::{App as Web, HttpRequest, HttpResponse, HttpServer, web};
+use async_trait::async_trait;
+use ferrostack_bus::{Address, Bus, Handler, LocalBus, Source, Verdict};
+use ferrostack_compute_api::store;
+use ferrostack_db::{Db, sqlx};
+use ferrostack_model::{
+    Timestamp,
+    host::{GuestState, HostReport},
+    id,
+    message::{
+        AgentAnswer, AgentInquiry, AgentOrder, Envelope, GuestsReport, HostsUpdate, Message, Order, Outcome,
+        ScheduleAnswer, ScheduleRequest,
+    },
+    placement::{Decision, Rejection},
+    server::PowerState,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+use tokio_util::sync::CancellationToken;
+
+pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
+pub const KERNEL: &str = "22222222-2222-4222-8222-222222222222";
+pub const QUEUED: &str = "33333333-3333-4333-8333-333333333333";
+pub const BIG: &str = "44444444-4444-4444-8444-444444444444";
+pub const NETWORK: &str = "55555555-5555-4555-8555-555555555555";
+pub const EMPTY_NETWORK: &str = "66666666-6666-4666-8666-666666666666";
+pub const SUBNET: &str = "77777777-7777-4777-8777-777777777777";
+
+/// What everybody in the world knows.
+#[derive(Default)]
+pub struct State {
+    pub ports: BTreeMap<String, Value>,
+    keys: HashMap<String, String>,
+    next_ip: u32,
+    /// Guests by host and server.
+    pub guests: HashMap<String, HashMap<String, PowerState>>,
+    ledger: HashMap<(String, String), (i64, Outcome)>,
+    /// Hosts on which every build fails, with whether another may succeed.
+    pub failing: HashMap<String, bool>,
+    /// Hosts that do not answer at all.
+    pub mute: HashSet<String>,
+    /// Orders to lose, by kind of order.
+    pub lose: HashMap<&'static str, u32>,
+    /// Orders seen, as `host verb`.
+    pub orders: Vec<String>,
+    /// Whether the scheduler finds nothing.
+    pub no_host: bool,
+    /// Whether the scheduler is silent.
+    pub no_scheduler: bool,
+    /// Calls for ports are held while this is set.
+    pub slow_ports: bool,
+    /// Host states told to schedulers.
+    pub told: HashMap<String, ferrostack_model::host::HostState>,
+    pub shared_networks: usize,
+}
+
+/// The world.
+#[derive(Clone)]
+pub struct World {
+    pub state: Arc<Mutex<State>>,
+    pub bus: Arc<LocalBus>,
+    /// URL of the image and network services.
+    pub url: String,
+    pub hosts: Vec<String>,
+    pub stop: CancellationToken,
+}
+
+fn image(id: &str) -> Option<Value> {
+    let (status, min_disk, size, more) = match id {
+        IMAGE => ("active", 1, 1000, json!({"kernel_id": "", "hw_disk_bus": "virtio"})),
+        KERNEL => ("active", 0, 10, json!({})),
+        QUEUED => ("queued", 0, 10, json!({})),
+        BIG => ("active", 50, 1000, json!({})),
+        _ => return None,
+    };
+    let mut body = json!({"id": id, "name": "x", "status": status, "disk_format": "qcow2", "container_format": "bare",
+        "size": size, "virtual_size": 2000, "min_disk": min_disk, "min_ram": 1, "os_hash_algo": "sha512",
+        "os_hash_value": "ab", "visibility": "public", "owner": "o", "tags": []});
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    Some(body)
+}
+
+fn missing() -> HttpResponse {
+    HttpResponse::NotFound()
+        .json(json!({"NeutronError": {"type": "x", "message": "not found", "detail": ""}}))
+}
+
+type Shared = web::Data<Arc<Mutex<State>>>;
+
+async fn get_image(id: web::Path<String>) -> HttpResponse {
+    image(&id).map_or_else(missing, |body| HttpResponse::Ok().json(body))
+}
+
+fn networks(count: usize) -> Vec<Value> {
+    (0..count)
+        .map(|n| {
+            let id =
+                if n == 0 { NETWORK.to_owned() } else { format!("5555555{n}-5555-4555-8555-555555555555") };
+            json!({"id": id, "name": if n == 0 { "private".into() } else { format!("net{n}") }, "mtu": 1450,
+                "subnets": [SUBNET], "shared": true, "project_id": "admin"})
+        })
+        .chain([json!({"id": EMPTY_NETWORK, "name": "empty", "mtu": 1450, "subnets": [], "shared": true,
+            "project_id": "admin"})])
+        .collect()
+}
+
+async fn list_networks(state: Shared) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"networks": networks(state.lock().shared_networks)}))
+}
+
+async fn get_network(id: web::Path<String>, state: Shared) -> HttpResponse {
+    let all = networks(state.lock().shared_networks.max(1));
+    let found = all.into_iter().find(|n| n["id"] == *id);
+    found.map_or_else(missing, |n| HttpResponse::Ok().json(json!({"network": n})))
+}
+
+async fn subnets() -> HttpResponse {
+    HttpResponse::Ok()
+        .json(json!({"subnets": [{"id": SUBNET, "cidr": "10.0.0.0/16", "gateway_ip": "10.0.0.1",
+        "enable_dhcp": true, "dns_nameservers": ["9.9.9.9"]}]}))
+}
+
+async fn list_ports(req: HttpRequest, state: Shared) -> HttpResponse {
+    let query = ferrostack_http::query_pairs(req.query_string());
+    let fits = |p: &&Value| query.iter().all(|(k, v)| p[k.as_str()] == v.as_str());
+    let found: Vec<Value> = state.lock().ports.values().filter(fits).cloned().collect();
+    HttpResponse::Ok().json(json!({"ports": found}))
+}
+
+async fn make_port(req: HttpRequest, state: Shared, body: web::Json<Value>) -> HttpResponse {
+    while state.lock().slow_ports {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let key =
+        req.headers().get("X-Ferrostack-Idempotency-Key").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let mut state = state.lock();
+    if let Some(known) = key.as_ref().and_then(|k| state.keys.get(k)).and_then(|id| state.ports.get(id)) {
+        return HttpResponse::Created().json(json!({"port": known}));
+    }
+    let mut port = body["port"].clone();
+    state.next_ip += 1;
+    let n = state.next_ip;
+    let ip = port["fixed_ips"][0]["ip_address"]
+        .as_str()
+        .map_or_else(|| format!("10.0.{}.{}", 1 + n / 250, 1 + n % 250), str::to_owned);
+    port["id"] = json!(id::uuid());
+    port["mac_address"] = json!(format!("fa:16:3e:00:{:02x}:{:02x}", n / 256, n % 256));
+    port["fixed_ips"] = json!([{"subnet_id": SUBNET, "ip_address": ip}]);
+    port["created_at"] = json!(Timestamp::now().iso());
+    let port_id = port["id"].as_str().unwrap().to_owned();
+    if let Some(key) = key {
+        state.keys.insert(key, port_id.clone());
+    }
+    state.ports.insert(port_id, port.clone());
+    HttpResponse::Created().json(json!({"port": port}))
+}
+
+async fn get_port(id: web::Path<String>, state: Shared) -> HttpResponse {
+    let found = state.lock().ports.get(&*id).cloned();
+    found.map_or_else(missing, |p| HttpResponse::Ok().json(json!({"port": p})))
+}
+
+async fn put_port(id: web::Path<String>, state: Shared, body: web::Json<Value>) -> HttpResponse {
+    let mut state = state.lock();
+    let Some(port) = state.ports.get_mut(&*id) else { return missing() };
+    for (name, value) in body["port"].as_object().unwrap() {
+        port[name] = value.clone();
+    }
+    HttpResponse::Ok().json(json!({"port": port}))
+}
+
+async fn delete_port(id: web::Path<String>, state: Shared) -> HttpResponse {
+    match state.lock().ports.remove(&*id) {
+        Some(_) => HttpResponse::NoContent().finish(),
+        None => missing(),
+    }
+}
+
+fn services(state: &Arc<Mutex<State>>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let data = web::Data::new(state.clone());
+    let server = HttpServer::new(move || {
+        Web::new()
+            .app_data(data.clone())
+            .route("/v2/images/{id}", web::get().to(get_image))
+            .route("/v2.0/networks", web::get().to(list_networks))
+            .route("/v2.0/networks/{id}", web::get().to(get_network))
+            .route("/v2.0/subnets", web::get().to(subnets))
+            .route("/v2.0/ports", web::get().to(list_ports))
+            .route("/v2.0/ports", web::post().to(make_port))
+            .route("/v2.0/ports/{id}", web::get().to(get_port))
+            .route("/v2.0/ports/{id}", web::put().to(put_port))
+            .route("/v2.0/ports/{id}", web::delete().to(delete_port))
+            .route("/hosts/{host}/servers/{id}/console", web::get().to(console))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)
+    .unwrap()
+    .run();
+    tokio::spawn(server);
+    url
+}
+
+async fn console(path: web::Path<(String, String)>, state: Shared) -> HttpResponse {
+    let (host, server) = path.into_inner();
+    if state.lock().guests.get(&host).is_some_and(|g| g.contains_key(&server)) {
+        HttpResponse::Ok().body(format!("one\ntwo\nlogin on {server}\n"))
+    } else {
+        HttpResponse::NotFound().finish()
+    }
+}
+
+impl World {
+    /// A world with hosts `host1` … `hostN`; its agents and scheduler listen.
+    pub async fn start(bus: Arc<LocalBus>, hosts: usize) -> Self {
+        let state = Arc::new(Mutex::new(State { shared_networks: 1, ..State::default() }));
+        let url = services(&state);
+        let hosts: Vec<String> = (1..=hosts).map(|n| format!("host{n}")).collect();
+        let world = Self { state, bus, url, hosts, stop: CancellationToken::new() };
+        let me = || Arc::new(world.clone());
+        world.bus.consume(Source::Scheduler, 16, me(), world.stop.clone()).await.unwrap();
+        world.bus.consume(Source::Hosts, 16, me(), world.stop.clone()).await.unwrap();
+        for host in &world.hosts {
+            let agent = Arc::new(Agent { host: host.clone(), world: world.clone() });
+            world.bus.consume(Source::Agent(host.clone()), 16, agent, world.stop.clone()).await.unwrap();
+        }
+        world
+    }
+
+    pub fn report(&self, host: &str) -> HostReport {
+        HostReport {
+            host: host.into(),
+            hypervisor_hostname: format!("{host}.example"),
+            hypervisor_type: "QEMU".into(),
+            hypervisor_version: 7_002_000,
+            arch: "x86_64".into(),
+            vcpus: 16,
+            memory_mb: 65_536,
+            local_gb: 1000,
+            cpu_info: json!({}),
+            host_ip: "192.0.2.1".into(),
+            agent_url: self.url.clone(),
+            uptime_seconds: 1,
+            availability_zone: "nova".into(),
+            agent_start: Timestamp(1),
+        }
+    }
+
+    /// Writes a heartbeat of every host.
+    pub async fn beat(&self, db: &Db, at: Timestamp) {
+        let mut tx = db.begin_write().await.unwrap();
+        for host in &self.hosts {
+            store::hosts::report(&mut tx, &self.report(host), at).await.map_err(|e| e.for_log()).unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    async fn tell<M: Message>(&self, message: &M) {
+        self.bus.publish(&Address::Compute, &Envelope::new(message, None).unwrap()).await.unwrap();
+    }
+
+    /// What a host's agent reports of its guests.
+    pub async fn report_guests(&self, host: &str, at: Timestamp, full: bool) {
+        let guests = self.state.lock().guests.get(host).cloned().unwrap_or_default();
+        let guests = guests
+            .into_iter()
+            .map(|(server_id, power)| GuestState { server_id, generation: 1, power })
+            .collect();
+        let report =
+            GuestsReport { host: host.into(), agent_start: Timestamp(1), observed_at: at, guests, full };
+        self.tell(&report).await;
+    }
+
+    pub fn guest_count(&self) -> usize {
+        self.state.lock().guests.values().map(HashMap::len).sum()
+    }
+
+    /// Nothing is held by anybody.
+    pub async fn assert_empty(&self, db: &Db) {
+        assert_eq!(self.guest_count(), 0, "guests are left");
+        let ports: Vec<Value> = self.state.lock().ports.values().cloned().collect();
+        assert!(ports.is_empty(), "ports are left: {ports:?}");
+        self.assert_unclaimed(db).await;
+        let rows: i64 = count(db, "SELECT COUNT(*) FROM guests").await;
+        assert_eq!(rows, 0, "rows of guests are left");
+        let secrets: i64 = count(
+            db,
+            "SELECT COUNT(*) FROM server_inputs WHERE admin_pass IS NOT NULL OR personality IS NOT NULL",
+        )
+        .await;
+        assert_eq!(secrets, 0, "secrets of builds are left");
+    }
+
+    pub async fn assert_unclaimed(&self, db: &Db) {
+        assert_eq!(count(db, "SELECT COUNT(*) FROM claims").await, 0, "claims are left");
+        let sums = "SELECT CAST(COALESCE(SUM(vcpus_used + memory_mb_used + local_gb_used + num_instances), 0) AS BIGINT) FROM hosts";
+        assert_eq!(count(db, sums).await, 0, "capacity is held");
+    }
+}
+
+pub async fn count(db: &Db, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(db.reader()).await.unwrap()
+}
+
+#[async_trait]
+impl Handler for World {
+    async fn handle(&self, message: Envelope) -> Verdict {
+        if message.kind == HostsUpdate::KIND {
+            let update: HostsUpdate = message.open().unwrap();
+            let mut state = self.state.lock();
+            for host in update.hosts {
+                state.told.insert(host.host.clone(), host);
+            }
+            return Verdict::Ack;
+        }
+        let wanted: ScheduleRequest = message.open().unwrap();
+        let (silent, none) = {
+            let state = self.state.lock();
+            (state.no_scheduler, state.no_host)
+        };
+        if silent {
+            return Verdict::Ack;
+        }
+        let fits = |h: &&String| {
+            !wanted.request.excluded_hosts.contains(h) && wanted.request.host.as_ref().is_none_or(|w| w == *h)
+        };
+        let hosts: Vec<String> =
+            if none { Vec::new() } else { self.hosts.iter().filter(fits).cloned().collect() };
+        let rejections = if hosts.is_empty() {
+            vec![Rejection {
+                filter: "RamFilter".into(),
+                reason: "too little memory".into(),
+                hosts: self.hosts.clone(),
+            }]
+        } else {
+            Vec::new()
+        };
+        let decision = Decision { hosts, rejections, considered: self.hosts.len() };
+        let answer = ScheduleAnswer {
+            job_id: wanted.job_id,
+            server_id: wanted.server_id,
+            generation: wanted.generation,
+            attempt: wanted.attempt,
+            decision,
+        };
+        self.tell(&answer).await;
+        Verdict::Ack
+    }
+}
+
+struct Agent {
+    host: String,
+    world: World,
+}
+
+impl Agent {
+    fn obey(&self, order: &AgentOrder) -> Option<Outcome> {
+        let mut state = self.world.state.lock();
+        let verb = match &order.order {
+            Order::Ensure { .. } => "ensure",
+            Order::Start => "start",
+            Order::Stop { .. } => "stop",
+            Order::RebootSoft { .. } => "reboot-soft",
+            Order::RebootHard => "reboot-hard",
+            Order::Destroy => "destroy",
+        };
+        if let Some(left) = state.lose.get_mut(verb)
+            && *left > 0
+        {
+            *left -= 1;
+            return None;
+        }
+        if state.mute.contains(&self.host) {
+            return None;
+        }
+        state.orders.push(format!("{} {verb}", self.host));
+        let key = (self.host.clone(), order.server_id.clone());
+        match state.ledger.get(&key) {
+            Some((seen, _)) if *seen > order.generation => return Some(Outcome::Superseded),
+            Some((seen, outcome)) if *seen == order.generation => return Some(outcome.clone()),
+            _ => {}
+        }
+        let failing = state.failing.get(&self.host).copied();
+        let guests = state.guests.entry(self.host.clone()).or_default();
+        let outcome = match &order.order {
+            Order::Ensure { spec } => {
+                assert_eq!(spec.generation, order.generation);
+                // A failed build may leave something behind.
+                guests.insert(order.server_id.clone(), PowerState::Running);
+                match failing {
+                    Some(retry_elsewhere) => Outcome::Failed {
+                        message: "The disk is full.".into(),
+                        details: "ENOSPC".into(),
+                        retry_elsewhere,
+                    },
+                    None => Outcome::Done { power: PowerState::Running },
+                }
+            }
+            Order::Destroy => {
+                guests.remove(&order.server_id);
+                Outcome::Done { power: PowerState::NoState }
+            }
+            other => {
+                let power = if matches!(other, Order::Stop { .. }) {
+                    PowerState::Shutdown
+                } else {
+                    PowerState::Running
+                };
+                match guests.get_mut(&order.server_id) {
+                    Some(_) if failing.is_some() => Outcome::Failed {
+                        message: "The guest does not listen.".into(),
+                        details: "EIO".into(),
+                        retry_elsewhere: false,
+                    },
+                    Some(slot) => {
+                        *slot = power;
+                        Outcome::Done { power }
+                    }
+                    None => Outcome::Failed {
+                        message: "There is no such guest.".into(),
+                        details: String::new(),
+                        retry_elsewhere: false,
+                    },
+                }
+            }
+        };
+        state.ledger.insert(key, (order.generation, outcome.clone()));
+        Some(outcome)
+    }
+}
+
+#[async_trait]
+impl Handler for Agent {
+    async fn handle(&self, message: Envelope) -> Verdict {
+        let (job_id, server_id, generation, outcome) = if message.kind == AgentInquiry::KIND {
+            let asked: AgentInquiry = message.open().unwrap();
+            let state = self.world.state.lock();
+            if state.mute.contains(&self.host) {
+                return Verdict::Ack;
+            }
+            let outcome = match state.ledger.get(&(self.host.clone(), asked.server_id.clone())) {
+                Some((seen, outcome)) if *seen == asked.generation => outcome.clone(),
+                Some((seen, _)) if *seen > asked.generation => Outcome::Superseded,
+                _ => Outcome::Unknown,
+            };
+            (asked.job_id, asked.server_id, asked.generation, outcome)
+        } else {
+            let order: AgentOrder = message.open().unwrap();
+            let Some(outcome) = self.obey(&order) else { return Verdict::Ack };
+            (order.job_id, order.server_id, order.generation, outcome)
+        };
+        let answer = AgentAnswer { job_id, server_id, generation, host: self.host.clone(), outcome };
+        self.world.tell(&answer).await;
+        Verdict::Ack
+    }
+}
