@@ -280,7 +280,7 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
         index: usize,
         outcome: Outcome,
     ) -> Result<Option<End>> {
-        let Outcome { verdict, data, tx, send } = outcome;
+        let Outcome { verdict, data, tx, send, after } = outcome;
         let steps = kind.steps();
         let now = Timestamp::now();
         let mut tx = match tx {
@@ -343,6 +343,9 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
             return Ok(Some(End::Fenced));
         }
         tx.commit().await.map_err(ferrostack_db::db_error)?;
+        for hint in after {
+            hint();
+        }
         for message in send {
             // Lost messages come back with the step's deadline.
             if let Err(error) = self.bus.publish(&message.to, &message.message).await {

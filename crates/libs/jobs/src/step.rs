@@ -35,11 +35,12 @@ pub struct Outcome {
     pub(crate) data: Option<Value>,
     pub(crate) tx: Option<Tx>,
     pub(crate) send: Vec<Send>,
+    pub(crate) after: Vec<Box<dyn FnOnce() + std::marker::Send>>,
 }
 
 impl Outcome {
     fn of(verdict: Verdict) -> Self {
-        Self { verdict, data: None, tx: None, send: Vec::new() }
+        Self { verdict, data: None, tx: None, send: Vec::new(), after: Vec::new() }
     }
     /// On to the next step.
     pub fn next() -> Self {
@@ -66,6 +67,12 @@ impl Outcome {
     #[must_use]
     pub fn in_tx(mut self, tx: Tx) -> Self {
         self.tx = Some(tx);
+        self
+    }
+    /// Runs `hint` after the commit, in this process only and not if it dies: for what others find out anyway.
+    #[must_use]
+    pub fn after_commit(mut self, hint: impl FnOnce() + std::marker::Send + 'static) -> Self {
+        self.after.push(Box::new(hint));
         self
     }
     /// Publishes `message` after the commit.

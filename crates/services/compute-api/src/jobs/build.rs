@@ -224,8 +224,9 @@ impl Step<App> for Claim {
             change::place(&mut tx, &server.id, &host, &claimed.node, zone).await?;
             let request = job.request_id.as_deref().unwrap_or("");
             actions::event_begin(&mut tx, &server.id, request, EVENT, Some(&host)).await?;
-            data.host = Some(host);
-            return Ok(Outcome::next().data(&data)?.in_tx(tx));
+            data.host = Some(host.clone());
+            let hint = app.hosts.will_change(Some(host));
+            return Ok(Outcome::next().data(&data)?.in_tx(tx).after_commit(hint));
         }
         change::set_task(&mut tx, &server.id, Some(TaskState::Scheduling)).await?;
         data.lost += 1;
@@ -242,10 +243,8 @@ impl Step<App> for Claim {
     async fn undo(&self, app: &App, job: &Job) -> Result<Outcome> {
         let mut tx = app.db.begin_write().await?;
         change::displace(&mut tx, &job.target).await?;
-        if let Some(host) = claims::release(&mut tx, &job.target).await? {
-            app.hosts.changed(&host);
-        }
-        Ok(Outcome::next().in_tx(tx))
+        let freed = claims::release(&mut tx, &job.target).await?;
+        Ok(Outcome::next().in_tx(tx).after_commit(app.hosts.will_change(freed)))
     }
 }
 
@@ -259,10 +258,6 @@ impl Step<App> for Ports {
 
     async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
         let server = server(app, job).await?;
-        if let Some(host) = &server.host {
-            // The claim is committed by now.
-            app.hosts.changed(host);
-        }
         let nics = ports::bind(app, &server, job.request_id.as_deref()).await?;
         let mut tx = app.db.begin_write().await?;
         change::set_ports(&mut tx, &server.id, &nics).await?;
@@ -320,8 +315,7 @@ impl Spawn {
         if let Some((to, message)) = destroy {
             outcome = outcome.send(to, message);
         }
-        app.hosts.changed(&host);
-        Ok(outcome)
+        Ok(outcome.after_commit(app.hosts.will_change(Some(host))))
     }
 }
 

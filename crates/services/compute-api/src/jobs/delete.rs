@@ -155,11 +155,9 @@ impl Step<App> for Release {
     async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
         let mut tx = app.db.begin_write().await?;
         change::mark_deleted(&mut tx, &job.target).await?;
-        if let Some(host) = claims::release(&mut tx, &job.target).await? {
-            app.hosts.changed(&host);
-        }
+        let freed = claims::release(&mut tx, &job.target).await?;
         let request = job.request_id.as_deref().unwrap_or("");
         actions::event_end(&mut tx, &job.target, request, EVENT, actions::SUCCESS, true).await?;
-        Ok(Outcome::next().in_tx(tx))
+        Ok(Outcome::next().in_tx(tx).after_commit(app.hosts.will_change(freed)))
     }
 }

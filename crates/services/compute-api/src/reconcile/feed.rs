@@ -21,8 +21,11 @@ const GATHER: Duration = Duration::from_millis(50);
 const BATCH: usize = 500;
 
 /// The hosts that have changed since the schedulers were told.
+#[derive(Clone, Default)]
+pub struct HostsFeed(Arc<Changes>);
+
 #[derive(Default)]
-pub struct HostsFeed {
+struct Changes {
     dirty: Mutex<HashSet<String>>,
     wake: Notify,
 }
@@ -30,8 +33,18 @@ pub struct HostsFeed {
 impl HostsFeed {
     /// A host has changed: heartbeat, claim, operator. Call it after the commit.
     pub fn changed(&self, host: &str) {
-        self.dirty.lock().insert(host.to_owned());
-        self.wake.notify_one();
+        self.0.dirty.lock().insert(host.to_owned());
+        self.0.wake.notify_one();
+    }
+
+    /// The same as something to do later.
+    pub fn will_change(&self, host: Option<String>) -> impl FnOnce() + Send + 'static {
+        let feed = self.clone();
+        move || {
+            if let Some(host) = host {
+                feed.changed(&host);
+            }
+        }
     }
 }
 
@@ -40,13 +53,13 @@ pub async fn run(app: Arc<App>) {
     loop {
         tokio::select! {
             () = app.stop.cancelled() => return,
-            () = app.hosts.wake.notified() => {}
+            () = app.hosts.0.wake.notified() => {}
         }
         tokio::select! {
             () = app.stop.cancelled() => return,
             () = tokio::time::sleep(GATHER) => {}
         }
-        let dirty = std::mem::take(&mut *app.hosts.dirty.lock());
+        let dirty = std::mem::take(&mut *app.hosts.0.dirty.lock());
         if dirty.is_empty() {
             continue;
         }

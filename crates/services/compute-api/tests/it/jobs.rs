@@ -94,73 +94,8 @@ impl Bench {
 
     /// A server as the API inserts it, without its job.
     pub async fn insert(&self, name: &str, vcpus: u32) -> String {
-        let now = Timestamp::now();
-        let server = Server {
-            id: id::uuid(),
-            generation: 1,
-            project_id: PROJECT.into(),
-            user_id: "u".into(),
-            display_name: name.into(),
-            hostname: name.into(),
-            description: None,
-            instance_name: "instance-00000001".into(),
-            reservation_id: "r-1".into(),
-            launch_index: 0,
-            vm_state: VmState::Building,
-            task_state: Some(TaskState::Scheduling),
-            power_state: PowerState::NoState,
-            power_at: Timestamp(0),
-            progress: 0,
-            host: None,
-            node: None,
-            availability_zone: None,
-            pinned_az: None,
-            image: ImageSource {
-                id: IMAGE.into(),
-                disk_format: "qcow2".into(),
-                size: 1,
-                virtual_size: 1,
-                sha512: "ab".into(),
-                properties: [].into(),
-            },
-            kernel: None,
-            ramdisk: None,
-            flavor: GuestFlavor {
-                name: "m1".into(),
-                vcpus,
-                ram_mb: 512,
-                root_gb: 1,
-                ephemeral_gb: 0,
-                swap_mb: 0,
-                extra_specs: [].into(),
-            },
-            flavor_id: "1".into(),
-            key_name: None,
-            public_key: None,
-            config_drive: false,
-            access_ip_v4: String::new(),
-            access_ip_v6: String::new(),
-            metadata: [].into(),
-            hints: [].into(),
-            nics: vec![NicRequest { network_id: Some(NETWORK.into()), ..NicRequest::default() }],
-            ports: Vec::new(),
-            fault: None,
-            locked: false,
-            locked_reason: None,
-            created_at: now,
-            updated_at: now,
-            launched_at: None,
-            terminated_at: None,
-            deleted_at: None,
-            tags: Vec::new(),
-            trusted_certs: None,
-            disk_config: "MANUAL".into(),
-        };
-        let inputs = Inputs {
-            user_data: Some("aGk=".into()),
-            personality: vec![Personality { path: "/etc/x".into(), contents: "aGk=".into() }],
-            admin_pass: Some(Secret("hunter2".into())),
-        };
+        let server = server(name, vcpus);
+        let inputs = inputs();
         let mut tx = self.app.db.begin_write().await.unwrap();
         servers::insert(&mut tx, &server, &inputs).await.map_err(|e| e.for_log()).unwrap();
         let asker = Asker { request_id: "req-1", ..ASKER };
@@ -656,4 +591,78 @@ async fn a_scheduler_that_was_away_is_asked_again() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     bench.world.state.lock().no_scheduler = false;
     assert_eq!(bench.finish(&id).await.state, State::Done);
+}
+
+/// A server as the API inserts it.
+pub fn server(name: &str, vcpus: u32) -> Server {
+    let now = Timestamp::now();
+    Server {
+        id: id::uuid(),
+        generation: 1,
+        project_id: PROJECT.into(),
+        user_id: "u".into(),
+        display_name: name.into(),
+        hostname: name.into(),
+        description: None,
+        instance_name: "instance-00000001".into(),
+        reservation_id: "r-1".into(),
+        launch_index: 0,
+        vm_state: VmState::Building,
+        task_state: Some(TaskState::Scheduling),
+        power_state: PowerState::NoState,
+        power_at: Timestamp(0),
+        progress: 0,
+        host: None,
+        node: None,
+        availability_zone: None,
+        pinned_az: None,
+        image: ImageSource {
+            id: IMAGE.into(),
+            disk_format: "qcow2".into(),
+            size: 1,
+            virtual_size: 1,
+            sha512: "ab".into(),
+            properties: [].into(),
+        },
+        kernel: None,
+        ramdisk: None,
+        flavor: GuestFlavor {
+            name: "m1".into(),
+            vcpus,
+            ram_mb: 512,
+            root_gb: 1,
+            ephemeral_gb: 0,
+            swap_mb: 0,
+            extra_specs: [].into(),
+        },
+        flavor_id: "1".into(),
+        key_name: None,
+        public_key: None,
+        config_drive: false,
+        access_ip_v4: String::new(),
+        access_ip_v6: String::new(),
+        metadata: [].into(),
+        hints: [].into(),
+        nics: vec![NicRequest { network_id: Some(NETWORK.into()), ..NicRequest::default() }],
+        ports: Vec::new(),
+        fault: None,
+        locked: false,
+        locked_reason: None,
+        created_at: now,
+        updated_at: now,
+        launched_at: None,
+        terminated_at: None,
+        deleted_at: None,
+        tags: Vec::new(),
+        trusted_certs: None,
+        disk_config: "MANUAL".into(),
+    }
+}
+
+pub fn inputs() -> Inputs {
+    Inputs {
+        user_data: Some("aGk=".into()),
+        personality: vec![Personality { path: "/etc/x".into(), contents: "aGk=".into() }],
+        admin_pass: Some(Secret("hunter2".into())),
+    }
 }
