@@ -1,7 +1,10 @@
 //! Virtual networks as libvirt NAT networks: one bridge and one dnsmasq each, a DHCP host entry for each port.
 //!
 //! Only the first IPv4 subnet with DHCP of a network is served by DHCP (libvirt allows no more); ports on others get
-//! their address from the config drive. IPv6 subnets are not realised.
+//! their address from the config drive. IPv6 subnets are not realised. A network that is there keeps the subnets, MTU
+//! and name servers it was made with until its last port has left.
+//!
+//! Bridges have no name server of their own: guests are given the subnet's, or this host's.
 
 use crate::connection::{CallResult, Connection, already, optional};
 use crate::files::{Instances, PortRecord, canonical_id};

@@ -371,3 +371,21 @@ async fn a_guest_that_talks_without_end_does_not_fill_the_disk() {
     assert!(!console.contains(&0), "QEMU appends: no hole is left by the truncation");
     lab.driver.destroy(id).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_is_described_as_nova_does() {
+    let Some(lab) = lab().await else { return };
+    let info = lab.driver.host_info().await.unwrap();
+    eprintln!("{info:#?}");
+    assert_eq!(info.hypervisor_type, "QEMU");
+    assert!(info.hypervisor_version >= 6_000_000, "{}", info.hypervisor_version);
+    assert_eq!(info.cpu_info["arch"], info.arch.as_str());
+    for key in ["model", "vendor"] {
+        assert!(!info.cpu_info[key].as_str().unwrap().is_empty(), "{key}");
+    }
+    for key in ["cells", "sockets", "cores", "threads"] {
+        assert!(info.cpu_info["topology"][key].as_u64().unwrap() > 0, "{key}");
+    }
+    assert!(!info.cpu_info["features"].as_array().unwrap().is_empty());
+    assert!(info.uptime_seconds > 0);
+}

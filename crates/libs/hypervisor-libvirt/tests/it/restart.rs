@@ -93,3 +93,33 @@ async fn a_libvirtd_that_hangs_is_answered_for() {
     assert_eq!(lab.driver.stop(id, 5).await.unwrap(), PowerState::Shutdown);
     lab.driver.destroy(id).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_come_back_after_a_power_failure() {
+    let Some(lab) = own_lab().await else { return };
+    let network = network(6);
+    let mut guest = lab.guest(b'B');
+    let id = guest.spec.server_id.clone();
+    guest.spec.nics = vec![nic(&id, &network, 10)];
+    lab.driver.ensure(&guest).await.unwrap();
+    let mut events = lab.driver.events();
+    libvirtd("kill").await;
+    libvirtd("up").await;
+    let told = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if event.server_id == id {
+                return event.power;
+            }
+        }
+    };
+    let power = tokio::time::timeout(Duration::from_secs(30), told).await.expect("nobody tells");
+    assert_eq!(power, PowerState::Shutdown);
+    assert_eq!(lab.driver.ensure(&guest).await.unwrap(), PowerState::Running);
+    let connect = lab.virsh();
+    let found = connect.lookup_network_by_uuid_string(&network.id).unwrap();
+    assert!(found.is_active().unwrap());
+    assert_eq!(found.xml_desc(0).unwrap().matches("<host mac").count(), 1);
+    lab.driver.destroy(&id).await.unwrap();
+    lab.assert_gone(&id);
+}
