@@ -22,3 +22,5 @@ mod listing;
 mod patches;
 #[path = "it/policy.rs"]
 mod policy;
+#[path = "it/refused.rs"]
+mod refused;
