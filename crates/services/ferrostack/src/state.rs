@@ -119,6 +119,10 @@ fn settings(args: &StateArgs, dir: &Path) -> anyhow::Result<Settings> {
     }
     s.database.url = args.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", here("db").display()));
     s.bus.url = args.bus_url.clone().unwrap_or_else(|| "local:".into());
+    if s.bus.url == "local:" {
+        // This bus loses what is under way when the process dies: agents are asked sooner.
+        s.compute.build_inquiry_seconds = s.compute.build_inquiry_seconds.min(5);
+    }
     for (address, what) in [
         (&mut s.identity.listen, "identity"),
         (&mut s.image.listen, "image"),
