@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use ferrostack_bus::{Address, Bus, Handler, LocalBus, Source, Verdict};
 use ferrostack_db::{Db, Tx, db_error, sqlx};
 use ferrostack_jobs::{
-    Enqueue, Job, JobKind, Outcome, Runner, RunnerOptions, State, Step, enqueue, find, supersede,
+    Enqueue, Job, JobKind, Outcome, Runner, RunnerOptions, State, Step, enqueue, find, prune, supersede,
     testing::{self, Fault, Scenario, every_step},
-    wake,
+    wake, wake_if_silent,
 };
 use ferrostack_model::{
     Error, Result, Timestamp,
@@ -266,4 +266,42 @@ async fn two_runners_never_hold_one_job() {
     assert_eq!(world.asked.load(Ordering::SeqCst), 1);
     let crashed = testing::drive(&Rooms(World::new(true).await), &[("open", false, Fault::CrashAfter)]).await;
     assert_eq!(crashed.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_word_that_is_not_final_never_hides_an_answer() {
+    let world = World::new(false).await;
+    let id = world.make_job().await;
+    assert!(wake(&world.db, &id, &json!({"key": 7})).await.unwrap());
+    assert!(!wake_if_silent(&world.db, &id, &json!({"working": true})).await.unwrap());
+    assert_eq!(find(&world.db, &id).await.unwrap().unwrap().inbox, Some(json!({"key": 7})));
+}
+
+#[tokio::test]
+async fn only_ended_jobs_are_forgotten() {
+    let world = World::new(false).await;
+    let first = world.make_job().await;
+    let later = Timestamp::now().plus_seconds(60);
+    assert_eq!(prune(&world.db, later).await.unwrap(), 0);
+    let mut tx = world.db.begin_write().await.unwrap();
+    supersede(&mut tx, "r1").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(prune(&world.db, Timestamp::now().plus_seconds(-60)).await.unwrap(), 0);
+    assert_eq!(prune(&world.db, later).await.unwrap(), 1);
+    assert!(find(&world.db, &first).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_failure_keeps_its_public_text() {
+    let world = World::new(true).await;
+    let id = world.make_job().await;
+    let runner = world.runner();
+    runner.faults().arm("claim", false, Fault::Fail);
+    runner.run_one(&id).await.unwrap();
+    let job = find(&world.db, &id).await.unwrap().unwrap();
+    assert_eq!(job.state, State::Failed);
+    let failure = job.failure.unwrap();
+    assert_eq!(failure.internal.as_deref(), Some("injected failure"));
+    assert!(!failure.public.contains("injected"), "{}", failure.public);
+    assert!(job.error.unwrap().contains("injected failure"));
 }

@@ -4,6 +4,8 @@
 #[path = "it/support.rs"]
 mod support;
 
+#[path = "it/builds.rs"]
+mod builds;
 #[path = "it/flavors.rs"]
 mod flavors;
 #[path = "it/hosts.rs"]
@@ -18,6 +20,12 @@ mod matrix;
 mod protocol;
 #[path = "it/quotas.rs"]
 mod quotas;
+#[path = "it/server_create.rs"]
+mod server_create;
+#[path = "it/server_lists.rs"]
+mod server_lists;
+#[path = "it/server_reports.rs"]
+mod server_reports;
 #[path = "it/servers.rs"]
 mod servers;
 #[path = "it/usage.rs"]
