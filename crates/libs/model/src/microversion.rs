@@ -60,6 +60,8 @@ pub mod feature {
     pub const KEYPAIR_TYPE: Feature = since(2);
     /// Extended server attributes: hostname, reservation id, launch index, kernel and ramdisk id, root device, user data.
     pub const SERVER_EXTENDED_ATTRIBUTES: Feature = since(3);
+    /// `ip6` is a list filter for all users.
+    pub const IP6_FILTER: Feature = since(5);
     /// Fixed IP `reserved` field (nova-network; gone).
     pub const REMOTE_CONSOLES: Feature = since(6);
     /// `locked` in server views.
@@ -70,6 +72,8 @@ pub mod feature {
     pub const SERVER_HOST_STATUS: Feature = since(16);
     /// `description` of servers.
     pub const SERVER_DESCRIPTION: Feature = since(19);
+    /// Instance actions of deleted servers are readable.
+    pub const ACTIONS_OF_DELETED: Feature = since(21);
     /// Server tags.
     pub const SERVER_TAGS: Feature = since(26);
     /// Hypervisors' `cpu_info` is an object.
@@ -124,6 +128,8 @@ pub mod feature {
     pub const BOOT_ON_HOST: Feature = since(74);
     /// Unknown query and body members are refused; `swap` is 0 instead of "".
     pub const STRICT_INPUT: Feature = since(75);
+    /// `PUT` of a server answers the whole server.
+    pub const SERVER_FULL_UPDATE: Feature = since(75);
     /// More list filters for all users.
     pub const MORE_FILTERS: Feature = since(83);
     /// Events have `details`.

@@ -12,18 +12,13 @@ use crate::{
 };
 use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, Route, json};
-use ferrostack_model::{
-    Error, Feature, Result, Timestamp,
-    microversion::{feature, since},
-};
+use ferrostack_model::{Error, Result, Timestamp, microversion::feature};
 use serde_json::{Value, json};
 
 const LIST: &str = "os_compute_api:os-instance-actions:list";
 const SHOW: &str = "os_compute_api:os-instance-actions:show";
 const EVENTS: &str = "os_compute_api:os-instance-actions:events";
 const DETAILS: &str = "os_compute_api:os-instance-actions:events:details";
-/// Actions of deleted servers are readable.
-const OF_DELETED: Feature = since(21);
 
 /// The rows.
 pub fn routes() -> Vec<Route> {
@@ -39,7 +34,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn server(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<Server> {
     let found = servers::find(&app.db, id).await?.ok_or_else(|| servers::not_found(id))?;
-    if found.deleted_at.is_some() && !ctx.version.has(OF_DELETED) {
+    if found.deleted_at.is_some() && !ctx.version.has(feature::ACTIONS_OF_DELETED) {
         return Err(servers::not_found(id));
     }
     visible(ctx, &found)?;

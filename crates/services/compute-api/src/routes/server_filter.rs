@@ -10,17 +10,12 @@ use crate::{
 };
 use ferrostack_http::Ctx;
 use ferrostack_model::{
-    Error, Feature, Result, Timestamp,
-    microversion::{feature, since},
+    Error, Result, Timestamp,
+    microversion::feature,
     server::{TaskState, VmState, status},
 };
 
-/// `ip6` for all users.
-const IP6: Feature = since(5);
 const ALL_FILTERS: &str = "os_compute_api:servers:allow_all_filters";
-
-/// Parameters that are no filters.
-const NOT_FILTERS: &[&str] = &["limit", "marker", "sort_key", "sort_dir"];
 
 /// Whether everybody may filter by `name` at this microversion.
 fn for_all(name: &str, ctx: &Ctx) -> bool {
@@ -28,7 +23,7 @@ fn for_all(name: &str, ctx: &Ctx) -> bool {
     match name {
         "reservation_id" | "name" | "status" | "image" | "flavor" | "ip" | "changes-since"
         | "all_tenants" => true,
-        "ip6" => v.has(IP6),
+        "ip6" => v.has(feature::IP6_FILTER),
         "tags" | "tags-any" | "not-tags" | "not-tags-any" => v.has(feature::SERVER_TAGS),
         "changes-before" => v.has(feature::CHANGES_BEFORE),
         "locked" => v.has(feature::LOCKED_REASON),
@@ -146,7 +141,6 @@ pub async fn read(app: &App, ctx: &Ctx, query: &Query, rule: &str) -> Result<Fil
             filter.pattern(*field, text)?;
         }
     }
-    let _ = NOT_FILTERS;
     Ok(filter)
 }
 

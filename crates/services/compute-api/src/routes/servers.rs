@@ -203,7 +203,7 @@ async fn update(
         return Err(servers::not_found(&id).into());
     }
     let server = servers::get(&app.db, &id).await?;
-    let extent = if ctx.version.has(view::FULL_UPDATE) { Extent::Show } else { Extent::Plain };
+    let extent = if ctx.version.has(feature::SERVER_FULL_UPDATE) { Extent::Show } else { Extent::Plain };
     one(&app, &ctx, &req, server, extent).await
 }
 

@@ -2,12 +2,7 @@
 
 use super::links::Links;
 use crate::store::servers::Server;
-use ferrostack_model::{
-    Microversion, Timestamp,
-    microversion::{feature, since},
-    network::NicSpec,
-    server::VmState,
-};
+use ferrostack_model::{Microversion, Timestamp, microversion::feature, network::NicSpec, server::VmState};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha224};
 use std::collections::HashMap;
@@ -206,6 +201,3 @@ impl View<'_> {
         body
     }
 }
-
-/// Whether `PUT` answers the whole server.
-pub const FULL_UPDATE: ferrostack_model::Feature = since(75);

@@ -248,42 +248,42 @@ fn quoted(text: &str) -> String {
 }
 
 /// A sort key's expression; NULLs are the lowest, as on MySQL. `None` for keys that are equal for all servers.
-fn column(key: &str) -> Option<(&'static str, bool)> {
+fn column(key: &str) -> Option<&'static str> {
     Some(match key {
-        "created_at" => ("created_at", true),
-        "updated_at" => ("COALESCE(updated_at, 0)", true),
-        "launched_at" => ("COALESCE(launched_at, 0)", true),
-        "terminated_at" => ("COALESCE(terminated_at, 0)", true),
-        "deleted_at" => ("COALESCE(deleted_at, 0)", true),
-        "power_state" => ("power_state", true),
-        "progress" => ("progress", true),
-        "launch_index" => ("launch_index", true),
-        "config_drive" => ("config_drive", true),
-        "locked" => ("locked", true),
-        "vcpus" => ("vcpus", true),
-        "memory_mb" => ("memory_mb", true),
-        "root_gb" => ("root_gb", true),
-        "ephemeral_gb" => ("ephemeral_gb", true),
-        "uuid" | "id" => ("id", false),
-        "display_name" => ("display_name", false),
-        "display_description" => ("COALESCE(description, '')", false),
-        "hostname" => ("hostname", false),
-        "host" => ("COALESCE(host, '')", false),
-        "node" => ("COALESCE(node, '')", false),
-        "availability_zone" => ("COALESCE(availability_zone, '')", false),
-        "image_ref" => ("image_id", false),
-        "instance_type_id" => ("flavor_id", false),
-        "key_name" => ("COALESCE(key_name, '')", false),
-        "kernel_id" => ("COALESCE(kernel, '')", false),
-        "ramdisk_id" => ("COALESCE(ramdisk, '')", false),
-        "project_id" => ("project_id", false),
-        "user_id" => ("user_id", false),
-        "vm_state" => ("vm_state", false),
-        "task_state" => ("COALESCE(task_state, '')", false),
-        "access_ip_v4" => ("access_ip_v4", false),
-        "access_ip_v6" => ("access_ip_v6", false),
-        "reservation_id" => ("reservation_id", false),
-        "auto_disk_config" => ("disk_config", false),
+        "created_at" => "created_at",
+        "updated_at" => "COALESCE(updated_at, 0)",
+        "launched_at" => "COALESCE(launched_at, 0)",
+        "terminated_at" => "COALESCE(terminated_at, 0)",
+        "deleted_at" => "COALESCE(deleted_at, 0)",
+        "power_state" => "power_state",
+        "progress" => "progress",
+        "launch_index" => "launch_index",
+        "config_drive" => "config_drive",
+        "locked" => "locked",
+        "vcpus" => "vcpus",
+        "memory_mb" => "memory_mb",
+        "root_gb" => "root_gb",
+        "ephemeral_gb" => "ephemeral_gb",
+        "uuid" | "id" => "id",
+        "display_name" => "display_name",
+        "display_description" => "COALESCE(description, '')",
+        "hostname" => "hostname",
+        "host" => "COALESCE(host, '')",
+        "node" => "COALESCE(node, '')",
+        "availability_zone" => "COALESCE(availability_zone, '')",
+        "image_ref" => "image_id",
+        "instance_type_id" => "flavor_id",
+        "key_name" => "COALESCE(key_name, '')",
+        "kernel_id" => "COALESCE(kernel, '')",
+        "ramdisk_id" => "COALESCE(ramdisk, '')",
+        "project_id" => "project_id",
+        "user_id" => "user_id",
+        "vm_state" => "vm_state",
+        "task_state" => "COALESCE(task_state, '')",
+        "access_ip_v4" => "access_ip_v4",
+        "access_ip_v6" => "access_ip_v6",
+        "reservation_id" => "reservation_id",
+        "auto_disk_config" => "disk_config",
         _ => return None,
     })
 }
@@ -371,7 +371,7 @@ impl Sort {
             .0
             .iter()
             .filter_map(|(key, down)| {
-                column(key).map(|(c, _)| format!("{c} {}", if *down { "DESC" } else { "ASC" }))
+                column(key).map(|c| format!("{c} {}", if *down { "DESC" } else { "ASC" }))
             })
             .collect();
         parts.join(", ")
@@ -383,7 +383,7 @@ impl Sort {
         let mut equal = String::new();
         let mut n = first;
         for (key, down) in &self.0 {
-            let Some((column, _)) = column(key) else { continue };
+            let Some(column) = column(key) else { continue };
             values.push(key_value(key, last));
             either.push(format!("({equal}{column} {} ${n})", if *down { "<" } else { ">" }));
             equal.push_str(&format!("{column} = ${n} AND "));
@@ -391,7 +391,7 @@ impl Sort {
         }
         // The first key alone bounds the range, which an index can use.
         let (key, down) = &self.0[0];
-        let bound = column(key).map_or("id", |(c, _)| c);
+        let bound = column(key).unwrap_or("id");
         format!("{bound} {} ${first} AND ({})", if *down { "<=" } else { ">=" }, either.join(" OR "))
     }
 }
