@@ -53,7 +53,7 @@ impl StateDir {
     fn openrc(&self, password: &str) -> String {
         let (url, region) = (self.auth_url(), &self.settings.identity.region);
         format!(
-            "# Source this file: . {}\nunset OS_CLOUD OS_TOKEN OS_PROJECT_ID OS_TENANT_ID\nexport OS_AUTH_URL={url}\nexport OS_IDENTITY_API_VERSION=3\nexport OS_IMAGE_API_VERSION=2\nexport OS_USERNAME=admin\nexport OS_PASSWORD={password}\nexport OS_PROJECT_NAME=admin\nexport OS_TENANT_NAME=admin\nexport OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\nexport OS_REGION_NAME={region}\n",
+            "# Source this file: . {}\nunset OS_CLOUD OS_TOKEN OS_PROJECT_ID OS_TENANT_ID\nexport OS_AUTH_URL={url}\nexport OS_IDENTITY_API_VERSION=3\nexport OS_IMAGE_API_VERSION=2\nexport OS_USERNAME=admin\nexport OS_PASSWORD={password}\nexport OS_PROJECT_NAME=admin\nexport OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\nexport OS_REGION_NAME={region}\n",
             self.path.join("openrc").display()
         )
     }
