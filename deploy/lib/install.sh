@@ -2,7 +2,7 @@
 # Sourced: installs what is missing, from Debian's packages and, for the Python clients, from PyPI.
 #   install build|run|servers|clients ...
 
-packages_build=(gcc libc6-dev make pkg-config libvirt-dev)
+packages_build=(gcc g++ libc6-dev make pkg-config libvirt-dev)
 packages_run=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
   dnsmasq-base iproute2 iptables procps curl openssh-client)
 packages_servers=(postgresql rabbitmq-server procps curl)
