@@ -4,7 +4,7 @@
 
 packages_build=(gcc g++ libc6-dev make pkg-config libvirt-dev)
 packages_run=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
-  dnsmasq-base iproute2 iptables procps curl openssh-client)
+  dnsmasq-base iproute2 iptables ebtables procps curl openssh-client)
 packages_servers=(postgresql rabbitmq-server procps curl)
 packages_clients=(python3-venv)
 

@@ -113,6 +113,14 @@ async fn fifty_boots_survive_the_death_of_every_process() {
         (s["vcpus_used"] == 0 && s["running_vms"] == 0).then_some(())
     })
     .await;
+    // A fake guest is a file below its host's directory.
+    let guests = cloud.state().join("agent/fake");
+    eventually("no guest is left on any host", async || {
+        let hosts: Vec<_> = std::fs::read_dir(&guests).expect("the fake hosts' state").flatten().collect();
+        assert_eq!(hosts.len(), 5);
+        hosts.iter().all(|h| std::fs::read_dir(h.path()).is_ok_and(|mut d| d.next().is_none())).then_some(())
+    })
+    .await;
     // Ports of builds that were killed between the network service and their own table are swept by a reconciler.
     eventually_for(Duration::from_secs(180), "no port is left", async || {
         let (_, ports) = insist(&api, Method::GET, &format!("{}/v2.0/ports", api.network), None).await;
