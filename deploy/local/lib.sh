@@ -36,12 +36,14 @@ is_running() {
 }
 # Whether somebody listens on the service's port.
 is_taken() { (exec 3<>"/dev/tcp/$(listen_of "$(section_of "$1")" | tr : /)") 2>/dev/null; }
+is_free() { ! is_taken "$1"; }
 is_healthy() { curl -sf -o /dev/null --max-time 2 "http://$(listen_of "$(section_of "$1")")/healthcheck"; }
 
 # Starts one process, without waiting for it.
 start_service() {
   local log=$state/logs/$1.log
-  ! is_taken "$1" || fail "$1 cannot start: another process listens on $(listen_of "$(section_of "$1")")"
+  # A process that was just killed holds its port until the kernel has taken it apart.
+  wait_until 5 is_free "$1" || fail "$1 cannot start: another process listens on $(listen_of "$(section_of "$1")")"
   mkdir -p "$state/logs"
   # In a session of its own, so that a Ctrl-C meant for the caller does not reach it; without the caller's pipes.
   setsid "$bin/ferrostack-$1" --config "$state/ferrostack.toml" >>"$log" 2>&1 </dev/null 9>&- &
