@@ -4,7 +4,7 @@ use crate::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A domain by id and name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainRef {
     /// Id; the default domain's is `default`.
     pub id: String,
@@ -13,7 +13,7 @@ pub struct DomainRef {
 }
 
 /// A project by id and name, with its domain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectRef {
     /// Id, 32 hex digits.
     pub id: String,
@@ -23,8 +23,44 @@ pub struct ProjectRef {
     pub domain: DomainRef,
 }
 
+/// One request that an application credential may make; without rules it may make any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRule {
+    /// Service type: `compute`.
+    pub service: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path with `*`, `**` and `{names}`, as in the request.
+    pub path: String,
+}
+
+/// The application credential that a token was got with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppCredRef {
+    /// Id.
+    pub id: String,
+    /// Whether it may not make further credentials and trusts.
+    pub restricted: bool,
+    /// The only requests it may make; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_rules: Option<Vec<AccessRule>>,
+}
+
+/// The trust that a token was got with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustRef {
+    /// Id.
+    pub id: String,
+    /// Who lends the roles.
+    pub trustor: String,
+    /// Who may use them.
+    pub trustee: String,
+    /// Whether the token's user is the trustor.
+    pub impersonation: bool,
+}
+
 /// What a signed token says. Names are short: the token travels in every request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenClaims {
     /// User id.
     pub sub: String,
@@ -52,6 +88,20 @@ pub struct TokenClaims {
     /// Role names with implied ones; empty if unscoped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// Got with an application credential; kept through every re-scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_cred: Option<AppCredRef>,
+    /// Got with a trust; kept through every re-scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustRef>,
+}
+
+impl TokenClaims {
+    /// Whether the holder acts by a delegation: an application credential, a trust, or an EC2 credential. Read from
+    /// how the token was got, never from its scope.
+    pub fn is_delegated(&self) -> bool {
+        self.app_cred.is_some() || self.trust.is_some() || self.methods.iter().any(|m| m == "ec2credential")
+    }
 }
 
 /// The verified caller of a request.
@@ -115,6 +165,12 @@ pub struct RevocationEvent {
     /// With this role name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// Got with this application credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_cred_id: Option<String>,
+    /// Got with this trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_id: Option<String>,
     /// With this own audit id: one token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_id: Option<String>,
@@ -136,6 +192,8 @@ impl RevocationEvent {
                     || claims.project.as_ref().is_some_and(|p| p.domain.id == d)
             })
             && self.role.as_ref().is_none_or(|r| claims.roles.contains(r))
+            && is(&self.app_cred_id, claims.app_cred.as_ref().map(|a| a.id.as_str()))
+            && is(&self.trust_id, claims.trust.as_ref().map(|t| t.id.as_str()))
             && is(&self.audit_id, claims.aud_ids.first().map(String::as_str))
             && is(&self.audit_chain_id, claims.aud_ids.last().map(String::as_str))
     }

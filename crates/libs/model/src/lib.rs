@@ -16,7 +16,9 @@ pub mod revocation;
 pub mod server;
 pub mod time;
 
-pub use auth::{Caller, DomainRef, ProjectRef, RevocationEvent, TokenClaims};
+pub use auth::{
+    AccessRule, AppCredRef, Caller, DomainRef, ProjectRef, RevocationEvent, TokenClaims, TrustRef,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use microversion::{Feature, Microversion};
 pub use revocation::RevocationSet;

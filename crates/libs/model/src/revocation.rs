@@ -88,6 +88,7 @@ mod tests {
             domain: None,
             system: false,
             roles: vec![role.into()],
+            ..Default::default()
         }
     }
 
@@ -98,7 +99,7 @@ mod tests {
         ) -> RevocationEvent {
             RevocationEvent {
                 seq, issued_before: Timestamp(before), expires_at: Timestamp(i64::MAX), user_id: user, project_id: project,
-                domain_id: domain, role, audit_id: audit, audit_chain_id: None,
+                domain_id: domain, role, audit_id: audit, ..Default::default()
             }
         }
     }

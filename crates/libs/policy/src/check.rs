@@ -268,6 +268,7 @@ mod tests {
             domain: None,
             system: false,
             roles: roles.iter().map(|r| (*r).into()).collect(),
+            ..Default::default()
         }
     }
 

@@ -252,6 +252,7 @@ mod tests {
             domain: None,
             system: false,
             roles: ["admin", "manager", "member", "reader", "service"].map(Into::into).into(),
+            ..Default::default()
         }
     }
 

@@ -52,6 +52,7 @@ impl TokenVerifier for Tokens {
             domain: None,
             system: false,
             roles: vec![role.into()],
+            ..Default::default()
         };
         Ok(Arc::new(Caller { claims, token: Secret(token.into()) }))
     }

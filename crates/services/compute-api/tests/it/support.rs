@@ -60,6 +60,7 @@ fn caller(name: &str, project: &str, roles: &[&str]) -> Arc<Caller> {
             domain: None,
             system: false,
             roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+            ..Default::default()
         },
         token: Secret("x".into()),
     })

@@ -121,6 +121,7 @@ impl Context {
             domain: None,
             system: false,
             roles: self.roles.iter().map(|r| r.name.clone()).collect(),
+            ..Default::default()
         };
         match &self.scope {
             Scope::Unscoped => {}

@@ -1,7 +1,9 @@
 //! From credentials to a token and back.
 
 mod context;
+mod find;
 mod issue;
+mod methods;
 mod request;
 mod roles;
 

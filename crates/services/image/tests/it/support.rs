@@ -46,6 +46,7 @@ fn caller(project: &str, roles: &[&str]) -> Arc<Caller> {
             domain: None,
             system: false,
             roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+            ..Default::default()
         },
         token: Secret("x".into()),
     })

@@ -49,6 +49,7 @@ impl TokenVerifier for Table {
             domain: None,
             system: false,
             roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+            ..Default::default()
         };
         Ok(Arc::new(Caller { claims, token: Secret(token.into()) }))
     }

@@ -1,0 +1,86 @@
+//! The ways to prove who one is, one file each. All methods of a request must hold, for the same user.
+
+mod password;
+mod token;
+
+use super::{Context, find, request::Method};
+use crate::{
+    app::App,
+    store::{self, project::Project, user::User},
+};
+use ferrostack_model::{Error, Result, Timestamp};
+use serde_json::Value;
+
+/// What one method has shown.
+pub struct Shown {
+    /// The user; `None`: nobody, which is answered like a wrong secret.
+    pub user: Option<User>,
+    /// Names for the token's `methods`, this one's first.
+    pub names: Vec<String>,
+    /// Of a token: what the new one inherits.
+    pub parent: Option<Parent>,
+}
+
+/// The token that another is got with.
+pub struct Parent {
+    /// The first token's expiry, which the new one keeps.
+    pub expires: Timestamp,
+    /// The first token's audit id.
+    pub chain: String,
+}
+
+/// Who the caller has proven to be.
+pub struct Proven {
+    /// An enabled user.
+    pub user: User,
+    /// Its enabled domain.
+    pub user_domain: Project,
+    /// For the token's `methods`.
+    pub methods: Vec<String>,
+    /// Of a re-scoped token.
+    pub parent: Option<Parent>,
+}
+
+/// Tries every method. 401 whatever is wrong; 404 for a bad token as method.
+pub async fn prove(app: &App, methods: &[Method], now: Timestamp) -> Result<Proven> {
+    let mut user: Option<User> = None;
+    let mut names: Vec<String> = Vec::new();
+    let mut parent = None;
+    for method in methods {
+        let shown = match method {
+            Method::Password(key, password) => password::show(app, key, password).await?,
+            Method::Token(token) => token::show(app, token, now).await?,
+        };
+        let found = shown.user.ok_or_else(Error::unauthorized)?;
+        if user.as_ref().is_some_and(|u| u.id != found.id) {
+            return Err(Error::unauthorized());
+        }
+        user = Some(found);
+        parent = shown.parent.or(parent);
+        for name in shown.names {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    let user = user.ok_or_else(Error::unauthorized)?;
+    let user_domain = Context::user_domain(&app.db, &user).await?.ok_or_else(Error::unauthorized)?;
+    if !satisfies_factors(&user, &names) {
+        return Err(Error::unauthorized());
+    }
+    Ok(Proven { user, user_domain, methods: names, parent })
+}
+
+/// The user option `multi_factor_auth_rules`: one of the lists must be wholly among the methods.
+fn satisfies_factors(user: &User, methods: &[String]) -> bool {
+    let options = store::members(&user.options);
+    if options.get("multi_factor_auth_enabled") != Some(&Value::Bool(true)) {
+        return true;
+    }
+    let Some(rules) = options.get("multi_factor_auth_rules").and_then(Value::as_array) else { return true };
+    rules.is_empty()
+        || rules
+            .iter()
+            .filter_map(Value::as_array)
+            .any(|rule| rule.iter().all(|m| m.as_str().is_some_and(|m| methods.iter().any(|have| have == m))))
+}
