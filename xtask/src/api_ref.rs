@@ -151,7 +151,7 @@ fn openapi(service: &Service) -> Value {
         if route.window.is_some() {
             operation["x-microversions"] = json!(window(route));
         }
-        if let Some(schema) = route.request_schema.and_then(|s| serde_json::from_str::<Value>(s).ok()) {
+        if let Some(schema) = route.body_schema() {
             operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
         }
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));

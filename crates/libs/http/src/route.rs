@@ -1,6 +1,7 @@
 //! The route table: from it the router, the API reference and the matrix tests are made.
 
 use ferrostack_model::Feature;
+use serde_json::Value;
 
 pub use actix_web::http::Method;
 
@@ -30,8 +31,10 @@ pub struct Route {
     pub success: u16,
     /// One line for the API reference.
     pub summary: &'static str,
-    /// JSON schema of the request body, for the API reference.
+    /// JSON schema of the request body as text, for the API reference.
     pub request_schema: Option<&'static str>,
+    /// JSON schema of the request body, from what the handler checks with.
+    pub body: Option<fn() -> Value>,
     pub(crate) make: fn() -> actix_web::Route,
 }
 
@@ -47,6 +50,7 @@ impl Route {
             success: 200,
             summary: "",
             request_schema: None,
+            body: None,
             make,
         }
     }
@@ -109,5 +113,15 @@ impl Route {
     pub fn request_schema(mut self, schema: &'static str) -> Self {
         self.request_schema = Some(schema);
         self
+    }
+    /// The request body's JSON schema: a function, so that it is the schema that the handler checks with.
+    #[must_use]
+    pub fn body(mut self, schema: fn() -> Value) -> Self {
+        self.body = Some(schema);
+        self
+    }
+    /// The request body's JSON schema, however it was given; a text that is no JSON counts as none.
+    pub fn body_schema(&self) -> Option<Value> {
+        self.body.map(|schema| schema()).or_else(|| serde_json::from_str(self.request_schema?).ok())
     }
 }

@@ -24,6 +24,11 @@ impl Schema {
             .map_err(|e| Error::internal(format!("schema: {e}")))
     }
 
+    /// The schema that it was compiled from.
+    pub fn document(&self) -> &Value {
+        &self.1
+    }
+
     /// Compiles a schema of Nova: its string formats, and limits that count for digit strings as well.
     pub fn nova(value: &Value) -> Result<Self> {
         jsonschema::options()

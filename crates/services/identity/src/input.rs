@@ -13,18 +13,42 @@ pub struct Checks {
 impl Checks {
     /// An object with `properties`, of which `required` must be there; others are free.
     pub fn new(properties: Value, required: &[&str]) -> Self {
-        let schema = json!({"type": "object", "properties": properties, "required": required});
+        Self::of(json!({"type": "object", "properties": properties, "required": required}))
+    }
+
+    /// Any JSON schema.
+    pub fn of(schema: Value) -> Self {
         Self { schema: Schema::of(&schema) }
+    }
+
+    /// The whole body's schema for the API reference: what [`Self::member`] checks, under `name`.
+    pub fn body(&self, name: &str) -> Value {
+        json!({"type": "object", "properties": {name: self.document()}, "required": [name]})
+    }
+
+    /// The schema itself, where it is the whole body's.
+    pub fn document(&self) -> Value {
+        self.schema.as_ref().map(|s| s.document().clone()).unwrap_or_default()
+    }
+
+    /// 400 if `value` does not fit.
+    pub fn check(&self, value: &Value) -> Result<()> {
+        match &self.schema {
+            Ok(schema) => schema.check(value).map_err(without_password),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// What is under `name` of `body`; 400 if it is not there or does not fit.
+    pub fn member<'b>(&self, body: &'b Value, name: &str) -> Result<&'b Value> {
+        let inner = body.get(name).ok_or_else(|| faults::expected(name, "request body"))?;
+        self.check(inner)?;
+        Ok(inner)
     }
 
     /// The object under `name` of `body`; 400 if it is not there or does not fit.
     pub fn object<'b>(&self, body: &'b Value, name: &str) -> Result<&'b Map<String, Value>> {
-        let inner = body.get(name).ok_or_else(|| faults::expected(name, "request body"))?;
-        match &self.schema {
-            Ok(schema) => schema.check(inner).map_err(without_password)?,
-            Err(error) => return Err(error.clone()),
-        }
-        inner.as_object().ok_or_else(|| faults::expected(name, "request body"))
+        self.member(body, name)?.as_object().ok_or_else(|| faults::expected(name, "request body"))
     }
 }
 

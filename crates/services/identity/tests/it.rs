@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod it {
+    mod api_ref;
     mod bootstrap;
     mod catalog;
     mod grants;

@@ -9,4 +9,5 @@ mod roles;
 
 pub use context::{Context, Scope};
 pub use issue::{issue, subject_of};
+pub use request::schema;
 pub use roles::closure;

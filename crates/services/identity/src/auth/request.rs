@@ -90,6 +90,12 @@ static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
     }))
 });
 
+/// The body's schema, for the API reference.
+pub fn schema() -> Value {
+    let auth = SCHEMA.as_ref().map(|s| s.document().clone()).unwrap_or_default();
+    json!({"type": "object", "properties": {"auth": auth}, "required": ["auth"]})
+}
+
 fn text(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(Value::as_str).map(str::to_owned)
 }

@@ -26,11 +26,13 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List domains"),
         Route::post("/v3/domains", || web::route().to(create))
             .policy(&["identity:create_domain"])
+            .body(|| CREATE.body("domain"))
             .success(201)
             .summary("Create a domain"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_domain"]).summary("Show a domain"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_domain"])
+            .body(|| UPDATE.body("domain"))
             .summary("Update a domain"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_domain"])

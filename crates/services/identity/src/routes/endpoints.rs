@@ -25,6 +25,7 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List endpoints"),
         Route::post("/v3/endpoints", || web::route().to(create))
             .policy(&["identity:create_endpoint"])
+            .body(|| CREATE.body("endpoint"))
             .success(201)
             .summary("Create an endpoint"),
         Route::get(one, || web::route().to(show))
@@ -32,6 +33,7 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("Show an endpoint"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_endpoint"])
+            .body(|| UPDATE.body("endpoint"))
             .summary("Update an endpoint"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_endpoint"])

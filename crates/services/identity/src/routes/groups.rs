@@ -27,11 +27,13 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List groups"),
         Route::post("/v3/groups", || web::route().to(create))
             .policy(&["identity:create_group"])
+            .body(|| CREATE.body("group"))
             .success(201)
             .summary("Create a group"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_group"]).summary("Show a group"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_group"])
+            .body(|| UPDATE.body("group"))
             .summary("Update a group"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_group"])

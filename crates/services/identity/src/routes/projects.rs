@@ -32,11 +32,13 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List projects"),
         Route::post("/v3/projects", || web::route().to(create))
             .policy(&["identity:create_project"])
+            .body(|| CREATE.body("project"))
             .success(201)
             .summary("Create a project"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_project"]).summary("Show a project"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_project"])
+            .body(|| UPDATE.body("project"))
             .summary("Update a project"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_project"])

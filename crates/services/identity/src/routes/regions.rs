@@ -27,15 +27,18 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List regions"),
         Route::post("/v3/regions", || web::route().to(create))
             .policy(&["identity:create_region"])
+            .body(|| CHECKS.body("region"))
             .success(201)
             .summary("Create a region"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_region"]).summary("Show a region"),
         Route::put(one, || web::route().to(create_with_id))
             .policy(&["identity:create_region"])
+            .body(|| CHECKS.body("region"))
             .success(201)
             .summary("Create a region with an id"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_region"])
+            .body(|| CHECKS.body("region"))
             .summary("Update a region"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_region"])

@@ -26,6 +26,7 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List roles"),
         Route::post("/v3/roles", || web::route().to(create))
             .policy(&["identity:create_role", "identity:create_domain_role"])
+            .body(|| CREATE.body("role"))
             .success(201)
             .summary("Create a role"),
         Route::get(one, || web::route().to(show))
@@ -33,6 +34,7 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("Show a role"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_role", "identity:update_domain_role"])
+            .body(|| UPDATE.body("role"))
             .summary("Update a role"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_role", "identity:delete_domain_role"])

@@ -25,11 +25,13 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List services"),
         Route::post("/v3/services", || web::route().to(create))
             .policy(&["identity:create_service"])
+            .body(|| CREATE.body("service"))
             .success(201)
             .summary("Create a service"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_service"]).summary("Show a service"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_service"])
+            .body(|| UPDATE.body("service"))
             .summary("Update a service"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_service"])

@@ -1,11 +1,16 @@
 //! `/v3/projects/{id}/tags`
 
 use super::projects::allowed;
-use crate::{app::App, faults, input, store};
+use crate::{
+    app::App,
+    faults,
+    input::{self, Checks},
+    store,
+};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, Schema, base_url, json, no_content};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, base_url, json, no_content};
 use ferrostack_model::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::LazyLock;
 
 /// Tags of one project.
@@ -19,6 +24,7 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List a project's tags"),
         Route::put(all, || web::route().to(replace))
             .policy(&["identity:update_project_tags"])
+            .body(|| TAGS.document())
             .summary("Replace a project's tags"),
         Route::delete(all, || web::route().to(clear))
             .policy(&["identity:delete_project_tags"])
@@ -39,16 +45,7 @@ pub(super) fn rows() -> Vec<Route> {
     ]
 }
 
-static TAGS: LazyLock<Result<Schema>> = LazyLock::new(|| {
-    Schema::of(&json!({"type": "object", "properties": {"tags": input::tags()}, "required": ["tags"]}))
-});
-
-fn check_tags(body: &Value) -> Result<()> {
-    match &*TAGS {
-        Ok(schema) => schema.check(body),
-        Err(error) => Err(error.clone()),
-    }
-}
+static TAGS: LazyLock<Checks> = LazyLock::new(|| Checks::new(json!({"tags": input::tags()}), &["tags"]));
 
 async fn answer(app: &App, req: &HttpRequest, id: &str) -> ApiResult {
     let tags = store::project::tags(app.db.reader(), id).await?;
@@ -72,7 +69,7 @@ async fn replace(
     body: JsonBody,
 ) -> ApiResult {
     let project = allowed(&app, &ctx, &id, "identity:update_project_tags").await?;
-    check_tags(&body.0)?;
+    TAGS.check(&body.0)?;
     if project.immutable() {
         return Err(faults::immutable("update", "project", &id).into());
     }
@@ -116,7 +113,7 @@ async fn add(
 ) -> ApiResult {
     let (id, tag) = path.into_inner();
     let project = allowed(&app, &ctx, &id, "identity:create_project_tag").await?;
-    check_tags(&json!({"tags": [tag]}))?;
+    TAGS.check(&json!({"tags": [tag]}))?;
     if project.immutable() {
         return Err(faults::immutable("update", "project", &id).into());
     }

@@ -19,6 +19,7 @@ pub(super) fn rows() -> Vec<Route> {
     vec![
         Route::post(PATH, || web::route().to(issue))
             .public()
+            .body(auth::schema)
             .success(201)
             .summary("Authenticate and get a token"),
         Route::get(PATH, || web::route().to(validate))

@@ -35,17 +35,20 @@ pub(super) fn rows() -> Vec<Route> {
             .summary("List users"),
         Route::post("/v3/users", || web::route().to(create))
             .policy(&["identity:create_user"])
+            .body(|| CREATE.body("user"))
             .success(201)
             .summary("Create a user"),
         Route::get(one, || web::route().to(show)).policy(&["identity:get_user"]).summary("Show a user"),
         Route::patch(one, || web::route().to(update))
             .policy(&["identity:update_user"])
+            .body(|| UPDATE.body("user"))
             .summary("Update a user"),
         Route::delete(one, || web::route().to(delete))
             .policy(&["identity:delete_user"])
             .success(204)
             .summary("Delete a user"),
         Route::post("/v3/users/{user_id}/password", || web::route().to(change_password))
+            .body(|| PASSWORD.body("user"))
             .public()
             .success(204)
             .summary("Change one's own password"),

@@ -1,0 +1,33 @@
+//! Request bodies in the route table.
+
+use super::support::*;
+use ferrostack_http::{Access, Method};
+
+/// A row says what its body must be like if, and only if, its handler reads one.
+#[tokio::test]
+async fn every_body_has_its_schema() {
+    let c = Cloud::start(None, &|_| {}).await;
+    let admin = c.admin().await;
+    for route in ferrostack_identity::routes::table() {
+        let name = format!("{} {}", route.method, route.path);
+        if matches!(route.method, Method::GET | Method::HEAD | Method::DELETE) {
+            assert!(route.body_schema().is_none(), "{name}");
+            continue;
+        }
+        let path = route.path.replace("{domain_id}", "default");
+        let method = reqwest::Method::from_bytes(route.method.as_str().as_bytes()).unwrap();
+        let mut request = c.http.request(method, format!("{}{path}", c.base));
+        if route.access == Access::Token {
+            request = request.header("x-auth-token", &admin);
+        }
+        let text = request.body("{").send().await.unwrap().text().await.unwrap();
+        let reads = text.contains("valid JSON in request body");
+        assert_eq!(route.body_schema().is_some(), reads, "{name} wants .body(|| CHECKS.body(..)): {text}");
+        if let Some(schema) = route.body_schema() {
+            let members = schema["properties"].as_object().map_or(0, |p| p.len());
+            assert!(members > 0 || schema["type"] == "array", "{name}: {schema}");
+            ferrostack_http::Schema::of(&schema).unwrap_or_else(|e| panic!("{name}: {}", e.for_log()));
+        }
+    }
+    c.end().await;
+}
