@@ -5,7 +5,9 @@
 //! -algorithm EC -pkeyopt ec_paramgen_curve:P-256`) and take the old one away a token's lifetime later.
 
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     encoding::{AsDer, PublicKeyX509Der},
+    hmac,
     rand::{SecureRandom, SystemRandom},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
@@ -37,6 +39,8 @@ pub struct Keys {
     keys: RwLock<BTreeMap<String, Key>>,
     /// When an unknown key last made us read the directory.
     looked: Mutex<Option<Instant>>,
+    /// Keys the digests of generated secrets; with its id.
+    secrets: (hmac::Key, String),
 }
 
 struct Key {
@@ -55,8 +59,12 @@ impl Keys {
             .create(directory)
             .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
             .map_err(|e| failed(directory, &e.to_string()))?;
-        let keys =
-            Self { directory: directory.to_owned(), keys: RwLock::default(), looked: Mutex::new(None) };
+        let keys = Self {
+            directory: directory.to_owned(),
+            keys: RwLock::default(),
+            looked: Mutex::new(None),
+            secrets: secrets_key(directory)?,
+        };
         keys.reload()?;
         if keys.keys.read().is_empty() {
             keys.generate()?;
@@ -155,18 +163,37 @@ impl Keys {
 
     /// A keyed digest of `secret`, in hex; the key lies beside the token keys.
     pub fn fingerprint(&self, secret: &str) -> Result<String> {
-        use aws_lc_rs::hmac;
-        let path = self.directory.join("fingerprint.key");
-        if !path.exists() {
-            match write_secret(&path, random_hex(32)?.as_bytes()) {
-                Err(_) if path.exists() => {} // a replica was faster
-                done => done?,
-            }
-        }
-        let key = Zeroizing::new(std::fs::read(&path).map_err(|e| failed(&path, &e.to_string()))?);
+        let key = symmetric(&self.directory, "fingerprint.key")?;
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), secret.as_bytes());
         Ok(hex::encode(tag.as_ref()))
     }
+
+    /// The key of [`Self::keyed_digest`](crate::secrets) and its id.
+    pub(crate) fn secrets_key(&self) -> &(hmac::Key, String) {
+        &self.secrets
+    }
+}
+
+/// The content of a key file beside the token keys; made if there is none. Losing it makes void what it keyed.
+fn symmetric(directory: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let path = directory.join(name);
+    if !path.exists() {
+        match write_secret(&path, random_hex(32)?.as_bytes()) {
+            Err(_) if path.exists() => {} // a replica was faster
+            done => done?,
+        }
+    }
+    let key = Zeroizing::new(std::fs::read(&path).map_err(|e| failed(&path, &e.to_string()))?);
+    if key.len() < 32 {
+        return Err(failed(&path, "shorter than 32 bytes"));
+    }
+    Ok(key)
+}
+
+fn secrets_key(directory: &Path) -> Result<(hmac::Key, String)> {
+    let key = symmetric(directory, "secrets.key")?;
+    let id = hex::encode(&digest(&SHA256, &key).as_ref()[..4]);
+    Ok((hmac::Key::new(hmac::HMAC_SHA256, &key), id))
 }
 
 impl Key {

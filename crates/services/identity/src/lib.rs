@@ -11,6 +11,8 @@ mod passwords;
 mod policy;
 mod revocations;
 pub mod routes;
+#[allow(dead_code)] // until application credentials use it
+mod secrets;
 mod store;
 mod verifier;
 mod view;
