@@ -6,6 +6,7 @@ mod it {
     mod api_ref;
     mod bootstrap;
     mod catalog;
+    mod consumers;
     mod grants;
     mod hostile;
     mod lists;

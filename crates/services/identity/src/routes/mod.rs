@@ -2,6 +2,7 @@
 
 mod access;
 mod assignments;
+mod consumers;
 mod domains;
 mod endpoints;
 mod feed;
@@ -29,6 +30,7 @@ pub fn table() -> Vec<Route> {
         groups::rows(),
         projects::rows(),
         tags::rows(),
+        consumers::rows(),
         domains::rows(),
         roles::rows(),
         grants::rows(),

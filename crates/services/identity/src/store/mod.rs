@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod bootstrap;
+pub mod consumer;
 pub mod domain;
 pub mod endpoint;
 pub mod group;

@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod catalog;
+pub mod consumer;
 pub mod domain;
 pub mod group;
 pub mod project;
