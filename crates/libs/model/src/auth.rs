@@ -102,6 +102,12 @@ impl TokenClaims {
     pub fn is_delegated(&self) -> bool {
         self.app_cred.is_some() || self.trust.is_some() || self.methods.iter().any(|m| m == "ec2credential")
     }
+
+    /// The ids of all on whom the token depends: its user, then a trust's trustor and trustee. One may come twice.
+    pub fn people(&self) -> impl Iterator<Item = &str> {
+        let trust = self.trust.iter().flat_map(|t| [t.trustor.as_str(), t.trustee.as_str()]);
+        std::iter::once(self.sub.as_str()).chain(trust)
+    }
 }
 
 /// The verified caller of a request.
@@ -144,7 +150,8 @@ impl Caller {
 }
 
 /// A rule that refuses earlier tokens: every given field must match the token's claims and the token
-/// must be issued at or before `issued_before`. Same meaning as Keystone's OS-REVOKE events.
+/// must be issued at or before `issued_before`. Same meaning as Keystone's OS-REVOKE events: `user_id` is about the
+/// token's user and, of a token got with a trust, about its trustor and trustee too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevocationEvent {
     /// Sequence number: the feed's cursor.
@@ -153,7 +160,7 @@ pub struct RevocationEvent {
     pub issued_before: Timestamp,
     /// When the rule may be forgotten: no token it can match lives longer.
     pub expires_at: Timestamp,
-    /// Of this user.
+    /// Of this user, or got with a trust by or for this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Scoped to this project.
@@ -184,7 +191,7 @@ impl RevocationEvent {
     pub fn matches(&self, claims: &TokenClaims) -> bool {
         let is = |want: &Option<String>, have: Option<&str>| want.as_deref().is_none_or(|w| have == Some(w));
         claims.iat_us <= self.issued_before
-            && is(&self.user_id, Some(&claims.sub))
+            && self.user_id.as_deref().is_none_or(|u| claims.people().any(|have| have == u))
             && is(&self.project_id, claims.project.as_ref().map(|p| p.id.as_str()))
             && self.domain_id.as_deref().is_none_or(|d| {
                 claims.dom.id == d

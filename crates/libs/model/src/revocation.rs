@@ -128,6 +128,30 @@ mod tests {
     }
 
     #[test]
+    fn a_trust_token_dies_with_either_of_its_people() {
+        let rule = |user: &str| RevocationEvent {
+            seq: 1,
+            issued_before: Timestamp(100),
+            expires_at: Timestamp(i64::MAX),
+            user_id: Some(user.into()),
+            ..Default::default()
+        };
+        let mut token = claims("trustor", "p", "r", "a", 1);
+        token.trust = Some(crate::TrustRef {
+            id: "t".into(),
+            trustor: "trustor".into(),
+            trustee: "trustee".into(),
+            impersonation: true,
+        });
+        for (user, refused) in [("trustor", true), ("trustee", true), ("other", false)] {
+            let mut set = RevocationSet::default();
+            set.add(vec![rule(user)]);
+            assert_eq!(set.refuses(&token), refused, "{user}");
+            assert_eq!(set.concerns_since(0, &token), refused, "{user}");
+        }
+    }
+
+    #[test]
     fn a_microsecond_on_either_side() {
         let mut set = RevocationSet::default();
         let rule = RevocationEvent {
