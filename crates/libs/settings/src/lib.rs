@@ -8,8 +8,8 @@ mod telemetry;
 
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use sections::{
-    Bus, Compute, Credentials, Database, Identity, Image, Log, LogFormat, Network, NetworkQuota, Quota,
-    Scheduler, Tokens,
+    Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
+    Quota, Scheduler, Tokens,
 };
 pub use telemetry::init as init_telemetry;
 

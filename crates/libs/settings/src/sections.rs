@@ -107,6 +107,17 @@ impl Default for Tokens {
     }
 }
 
+/// How limits of projects relate to those of their domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitModel {
+    /// Not at all.
+    #[default]
+    Flat,
+    /// Projects lie directly below domains, and no project's limit exceeds its domain's.
+    StrictTwoLevel,
+}
+
 /// `[identity]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -127,6 +138,8 @@ pub struct Identity {
     pub bcrypt_cost: u32,
     /// Password hashes computed at once; more wait. 0: as many as CPUs.
     pub hash_parallelism: usize,
+    /// How limits of projects relate to those of their domain: `flat` or `strict_two_level`.
+    pub limit_model: LimitModel,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
     /// File with the password of the bootstrapped user admin; nothing is bootstrapped without it.
@@ -144,6 +157,7 @@ impl Default for Identity {
             token_ttl_seconds: 3600,
             bcrypt_cost: 12,
             hash_parallelism: 0,
+            limit_model: LimitModel::Flat,
             policy_file: None,
             admin_password_file: None,
         }

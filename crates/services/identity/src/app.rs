@@ -7,6 +7,7 @@ use ferrostack_model::{
     Result, RevocationEvent, Timestamp,
     message::{Envelope, Revocations as Message},
 };
+use ferrostack_settings::LimitModel;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::RwLock;
 
@@ -29,6 +30,8 @@ pub struct App {
     pub bus: Arc<dyn Bus>,
     /// Lifetime of tokens, seconds.
     pub token_ttl: i64,
+    /// How limits of projects relate to those of domains.
+    pub limit_model: LimitModel,
     /// `http://host:5000/v3` for `WWW-Authenticate`.
     pub auth_uri: String,
     /// Held to write from the moment a rule is stamped until it is committed; issuing a token takes it to read.

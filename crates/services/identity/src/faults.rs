@@ -27,6 +27,11 @@ pub fn raced(what: &str) -> Error {
     ))
 }
 
+/// 409 for a deletion of what `users` refer to.
+pub fn in_use(what: &str, id: &str, users: &str) -> Error {
+    Error::conflict(format!("Unable to delete {what} {} because {users} refer to it.", short(id)))
+}
+
 /// 400 `Expecting to find X in Y. …`
 pub fn expected(what: &str, place: &str) -> Error {
     Error::bad_request(format!(
@@ -51,7 +56,8 @@ pub fn no_such_token() -> Error {
     Error::not_found("Could not recognize Fernet token")
 }
 
-fn short(text: &str) -> String {
+/// At most 255 characters of a text of the caller.
+pub fn short(text: &str) -> String {
     if text.chars().count() <= 255 {
         text.to_owned()
     } else {

@@ -6,6 +6,7 @@ mod bootstrap;
 mod faults;
 mod input;
 mod keys;
+mod limits;
 mod list;
 mod passwords;
 mod policy;
@@ -59,9 +60,11 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         revocations: revocations::Revocations::default(),
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
+        limit_model: settings.identity.limit_model,
         auth_uri: format!("{base}:{}/v3", address.port()),
         stamping: tokio::sync::RwLock::new(()),
     });
+    limits::check_depth(&app.db, app.limit_model).await?;
     app.revocations.sync(&app.db).await?;
     bootstrap::run(&app, settings, address).await?;
     let state = web::Data::from(app.clone());

@@ -9,6 +9,7 @@ mod it {
     mod consumers;
     mod grants;
     mod hostile;
+    mod limits;
     mod lists;
     mod matrix;
     mod people;

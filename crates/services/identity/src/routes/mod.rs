@@ -8,8 +8,10 @@ mod endpoints;
 mod feed;
 mod grants;
 mod groups;
+mod limits;
 mod projects;
 mod regions;
+mod registered_limits;
 mod roles;
 mod services;
 mod tags;
@@ -38,6 +40,8 @@ pub fn table() -> Vec<Route> {
         services::rows(),
         endpoints::rows(),
         regions::rows(),
+        registered_limits::rows(),
+        limits::rows(),
     ]
     .concat()
 }

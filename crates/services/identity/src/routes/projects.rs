@@ -5,7 +5,7 @@ use crate::{
     app::{App, Work},
     faults,
     input::{self, Checks},
-    list,
+    limits, list,
     store::{
         self,
         project::{Project, Wanted},
@@ -180,7 +180,7 @@ async fn place(app: &App, ctx: &Ctx, input: &Map<String, Value>) -> Result<(Stri
         )));
     }
     // The domain on top does not count.
-    if chain.len() > MAX_DEPTH {
+    if chain.len() > MAX_DEPTH.min(limits::max_depth(app.limit_model)) {
         return Err(faults::forbidden_action(&format!(
             "Max hierarchy depth reached for {} branch.",
             parent.id
@@ -236,6 +236,13 @@ async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<Str
     let tags = store::project::tags(app.db.reader(), &project.id).await?;
     let mut body = view::project::project(&project, &tags, &base);
     hierarchy(&app, &ctx, &query, &project, &base, &mut body).await?;
+    if list::flag(&query, "include_limits") {
+        for (name, asked) in [("parents", "parents_as_list"), ("subtree", "subtree_as_list")] {
+            if list::flag(&query, asked) {
+                super::limits::include(&app, &mut body[name]).await?;
+            }
+        }
+    }
     json(&json!({"project": body}))
 }
 

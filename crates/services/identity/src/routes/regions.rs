@@ -169,6 +169,9 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
         ))
         .into());
     }
+    if !id.is_empty() && !store::registered_limit::list(&mut *tx, "", &id, "").await?.is_empty() {
+        return Err(faults::in_use("region", &id, "registered limits").into());
+    }
     if store::region::delete(&mut *tx, &id).await? == 0 {
         return Err(faults::not_found("region", &id).into());
     }

@@ -109,8 +109,13 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_service", &[])?;
-    if store::service::delete(app.db.writer(), &id).await? == 0 {
+    let mut work = app.begin().await?;
+    if !store::registered_limit::list(&mut *work.tx, &id, "", "").await?.is_empty() {
+        return Err(faults::in_use("service", &id, "registered limits").into());
+    }
+    if store::service::delete(&mut *work.tx, &id).await? == 0 {
         return Err(faults::not_found("service", &id).into());
     }
+    app.commit(work).await?;
     no_content()
 }

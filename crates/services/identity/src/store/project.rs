@@ -109,6 +109,18 @@ pub async fn list<'e>(db: impl Exec<'e>, wanted: &Wanted<'_>) -> Result<Vec<Proj
     .map_err(db_error)
 }
 
+/// Ids of projects below another project, at most `limit`.
+pub async fn nested<'e>(db: impl Exec<'e>, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT project.id FROM project JOIN project parent ON parent.id = project.parent_id WHERE parent.is_domain = 0 ORDER BY project.id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .map_err(db_error)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 /// Writes every changeable column if the row is still of `project.generation`.
 pub async fn update<'e>(db: impl Exec<'e>, project: &Project) -> Result<Change> {
     sqlx::query(

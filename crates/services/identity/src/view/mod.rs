@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod consumer;
 pub mod domain;
 pub mod group;
+pub mod limit;
 pub mod project;
 pub mod role;
 pub mod service;

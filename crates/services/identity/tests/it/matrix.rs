@@ -5,19 +5,23 @@ use ferrostack_http::{Access, Method};
 use serde_json::{Value, json};
 
 /// Routes that every token may use, whatever its roles.
-const FOR_ALL: [&str; 9] = [
+const FOR_ALL: &[&str] = &[
     "GET /v3/auth/catalog",
     "GET /v3/auth/projects",
     "GET /v3/auth/domains",
     "GET /v3/auth/system",
     "GET /v3/regions",
     "GET /v3/regions/{region_id}",
+    "GET /v3/registered_limits",
+    "GET /v3/limits",
+    "GET /v3/limits/model",
     // One's own project, user and domain, which the paths below name.
     "GET /v3/projects/{project_id}",
     "GET /v3/users/{user_id}",
     "GET /v3/domains/{domain_id}",
 ];
-const FOR_OWNERS: [&str; 4] = [
+const FOR_OWNERS: &[&str] = &[
+    "GET /v3/registered_limits/{registered_limit_id}",
     "GET /v3/users/{user_id}/projects",
     "GET /v3/users/{user_id}/groups",
     "GET /v3/projects/{project_id}/tags",
