@@ -333,6 +333,9 @@ fn render<B: MessageBody + 'static>(
             format!("Keystone uri=\"{}\"", spec.verifier.auth_uri()),
         ));
     }
+    if let Some(seconds) = error.retry_after {
+        answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
     let answer: HttpResponse<BoxBody> = answer.body(body);
     ServiceResponse::new(request, answer).map_into_right_body()
 }

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     TooLarge,
     /// 415.
     UnsupportedMediaType,
+    /// 429: too many requests, or failed logins, of one caller.
+    TooManyRequests,
     /// 416: the Range header names no byte of the resource.
     RangeNotSatisfiable,
     /// 500: no host can take the server.
@@ -52,6 +54,7 @@ impl ErrorKind {
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::RangeNotSatisfiable => 416,
+            Self::TooManyRequests => 429,
             Self::NotImplemented => 501,
             Self::Unavailable => 503,
             Self::NoCapacity | Self::Internal => 500,
@@ -60,7 +63,7 @@ impl ErrorKind {
 
     /// Whether the same call may succeed later without any change by the caller.
     pub fn retryable(self) -> bool {
-        matches!(self, Self::Unavailable)
+        matches!(self, Self::Unavailable | Self::TooManyRequests)
     }
 
     /// The kind for a status that another service answered.
@@ -97,6 +100,8 @@ pub struct Error {
     pub internal: Option<String>,
     /// The exception name where an API shows one (`NeutronError.type`).
     pub name: Option<&'static str>,
+    /// For the header `Retry-After`, seconds.
+    pub retry_after: Option<u32>,
 }
 
 /// `Result` with our [`Error`].
@@ -105,13 +110,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` with its public text.
     pub fn new(kind: ErrorKind, public: impl Into<String>) -> Self {
-        Self { kind, public: public.into(), internal: None, name: None }
+        Self { kind, public: public.into(), internal: None, name: None, retry_after: None }
     }
 
     /// Adds the exception name.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    /// Adds when to try again, seconds from now.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 

@@ -4,6 +4,7 @@
 
 mod agent;
 mod sections;
+mod security;
 mod telemetry;
 
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
@@ -11,6 +12,7 @@ pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,
 };
+pub use security::Security;
 pub use telemetry::init as init_telemetry;
 
 use anyhow::Context;

@@ -136,14 +136,18 @@ pub struct Identity {
     pub token_ttl_seconds: i64,
     /// bcrypt cost of new password hashes.
     pub bcrypt_cost: u32,
-    /// Password hashes computed at once; more wait. 0: as many as CPUs.
+    /// Password hashes computed at once, on threads of low priority; more wait. 0: as many as CPUs.
     pub hash_parallelism: usize,
     /// How limits of projects relate to those of their domain: `flat` or `strict_two_level`.
     pub limit_model: LimitModel,
+    /// Password hashes that wait; more are answered 503.
+    pub hash_queue: usize,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
     /// File with the password of the bootstrapped user admin; nothing is bootstrapped without it.
     pub admin_password_file: Option<PathBuf>,
+    /// Rules for passwords and logins.
+    pub security: crate::Security,
 }
 
 impl Default for Identity {
@@ -158,8 +162,10 @@ impl Default for Identity {
             bcrypt_cost: 12,
             hash_parallelism: 0,
             limit_model: LimitModel::Flat,
+            hash_queue: 256,
             policy_file: None,
             admin_password_file: None,
+            security: crate::Security::default(),
         }
     }
 }

@@ -56,6 +56,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         passwords: passwords::Passwords::new(
             settings.identity.bcrypt_cost,
             settings.identity.hash_parallelism,
+            settings.identity.hash_queue,
         )?,
         revocations: revocations::Revocations::default(),
         bus,

@@ -1,52 +1,63 @@
-//! Password hashes: bcrypt over SHA-384, so that no byte of a long password is cut off.
-//!
-//! Ours are stored as `sha384$` before the bcrypt string; a plain bcrypt string is one of Keystone's.
+//! Passwords: hashed and verified on threads of their own, in the forms of [`forms`].
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod forms;
+mod pool;
+
 use ferrostack_model::{Error, Result};
-use sha2::{Digest, Sha384};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use pool::Pool;
+use prometheus::{IntCounterVec, Opts};
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// Longest password that is hashed, bytes: Keystone's `max_password_length`.
 pub const MAX_PASSWORD: usize = 4096;
-/// Longest time a login waits for its turn to hash.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-const MARK: &str = "sha384$";
 
-/// Hashes and verifies on blocking threads, a few at a time.
+static HASHES: LazyLock<IntCounterVec> = LazyLock::new(hashes);
+
+#[allow(clippy::expect_used)] // start-up: a fixed name
+fn hashes() -> IntCounterVec {
+    let opts = Opts::new("ferrostack_identity_password_hashes_total", "Slow password hashes computed");
+    let metric = IntCounterVec::new(opts, &["for"]).expect("metric definition");
+    prometheus::default_registry().register(Box::new(metric.clone())).expect("metric name is unique");
+    metric
+}
+
+/// Hashes and verifies, a few at a time.
 pub struct Passwords {
     cost: u32,
-    turns: Arc<Semaphore>,
+    pool: Pool,
 }
 
 impl Passwords {
-    /// `parallelism` 0: as many as CPUs.
-    pub fn new(cost: u32, parallelism: usize) -> Result<Self> {
+    /// bcrypt's `cost`; `parallelism` 0: as many as CPUs; `room`: how many may wait.
+    pub fn new(cost: u32, parallelism: usize, room: usize) -> Result<Self> {
         if !(4..=20).contains(&cost) {
             return Err(Error::internal(format!("identity.bcrypt_cost: {cost} is not within 4 and 20")));
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = if parallelism == 0 { cpus } else { parallelism };
-        Ok(Self { cost, turns: Arc::new(Semaphore::new(turns)) })
+        let threads = if parallelism == 0 { cpus } else { parallelism };
+        for what in ["set", "check"] {
+            HASHES.with_label_values(&[what]);
+        }
+        Ok(Self { cost, pool: Pool::new(threads, room)? })
     }
 
-    /// The hash to store. 400 if the password is too long.
+    /// The hash to store. 400 if the password is too long, 503 if too many wait.
     pub async fn hash(&self, password: &str) -> Result<String> {
         if password.len() > MAX_PASSWORD {
             return Err(too_long());
         }
-        let (cost, digest) = (self.cost, digest(password));
-        self.run(move || {
-            bcrypt::hash(digest.as_bytes(), cost)
-                .map(|h| format!("{MARK}{h}"))
-                .map_err(|e| Error::internal(format!("bcrypt: {e}")))
-        })
-        .await
+        let (cost, password) = (self.cost, Zeroizing::new(password.to_owned()));
+        self.pool
+            .run(move || {
+                HASHES.with_label_values(&["set"]).inc();
+                forms::hash(password.as_bytes(), cost)
+            })
+            .await
     }
 
-    /// Whether `password` is the one of `stored`. Without a stored hash it takes as long and says no.
+    /// Whether `password` is the one of `stored`. Without a stored hash it takes as long and says no. One too long
+    /// to have been set is not hashed. 503 if too many wait.
     pub async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool> {
         if password.len() > MAX_PASSWORD {
             return Ok(false);
@@ -54,50 +65,42 @@ impl Passwords {
         let known = stored.is_some_and(|s| !s.is_empty());
         let stored = match stored {
             Some(stored) if known => stored.to_owned(),
-            // Any well-formed hash costs the same; nobody knows a password for this one.
-            _ => format!("{MARK}$2b${:02}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", self.cost),
+            _ => forms::nobodys(self.cost),
         };
-        let plain = Zeroizing::new(password.as_bytes().to_vec());
-        let digest = digest(password);
-        let matches = self
-            .run(move || {
-                Ok(match stored.strip_prefix(MARK) {
-                    Some(hash) => bcrypt::verify(digest.as_bytes(), hash),
-                    None => bcrypt::verify(&*plain, &stored),
-                }
-                .unwrap_or_else(|error| {
-                    tracing::error!(%error, "a stored password hash cannot be read");
-                    false
-                }))
-            })
-            .await?;
-        Ok(matches && known)
+        Ok(self.is_any(password, vec![stored]).await? && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let turn = tokio::time::timeout(MAX_WAIT, self.turns.clone().acquire_owned())
+    /// Whether `password` is the one of any of `stored`.
+    pub async fn is_any(&self, password: &str, stored: Vec<String>) -> Result<bool> {
+        let password = Zeroizing::new(password.to_owned());
+        self.pool
+            .run(move || {
+                Ok(stored.iter().any(|stored| {
+                    HASHES.with_label_values(&["check"]).inc();
+                    forms::verify(password.as_bytes(), stored).unwrap_or_else(|what| {
+                        tracing::error!(what, "a stored password hash cannot be read");
+                        false
+                    })
+                }))
+            })
             .await
-            .map_err(|_| Error::unavailable("too many password checks are waiting"))?
-            .map_err(|_| Error::unavailable("shutting down"))?;
-        tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(turn);
-            result
-        })
-        .await
-        .map_err(|e| Error::internal(format!("password thread: {e}")))?
+    }
+
+    /// Whether `stored` has the form and cost that [`Self::hash`] gives now.
+    pub fn is_current(&self, stored: &str) -> bool {
+        forms::is_current(stored, self.cost)
+    }
+
+    /// Checks that wait or run, and how many may wait.
+    pub fn load(&self) -> (usize, usize) {
+        (self.pool.pending(), self.pool.room())
     }
 }
 
 fn too_long() -> Error {
     Error::bad_request(format!(
-        "Invalid input for field/attribute password. The password is longer than {MAX_PASSWORD} bytes."
+        "The password length must be less than or equal to {MAX_PASSWORD}. The server could not comply with the request because the password is invalid."
     ))
-}
-
-/// 64 characters: below bcrypt's 72 bytes and without NUL.
-fn digest(password: &str) -> Zeroizing<String> {
-    Zeroizing::new(STANDARD.encode(Sha384::digest(password.as_bytes())))
 }
 
 #[cfg(test)]
@@ -107,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_byte_is_cut_off_and_keystones_hashes_verify() {
-        let passwords = Passwords::new(4, 2).unwrap();
+        let passwords = Passwords::new(4, 2, 8).unwrap();
         let long = "x".repeat(100);
         let hash = passwords.hash(&long).await.unwrap();
         assert!(passwords.verify(&long, Some(&hash)).await.unwrap());
@@ -120,18 +123,17 @@ mod tests {
         assert_eq!(passwords.hash(&"x".repeat(4097)).await.unwrap_err().kind.http(), 400);
     }
 
+    /// Asserted by the work and not by the clock: what nobody has is hashed at the same cost.
     #[tokio::test]
-    async fn an_unknown_user_costs_a_whole_check() {
-        let passwords = Passwords::new(9, 1).unwrap();
+    async fn cve_2018_20170_an_unknown_user_costs_a_whole_check() {
+        let passwords = Passwords::new(5, 1, 8).unwrap();
         let hash = passwords.hash("a").await.unwrap();
-        let time = async |stored: Option<&str>| {
-            let start = std::time::Instant::now();
-            for _ in 0..3 {
-                assert!(!passwords.verify("b", stored).await.unwrap());
-            }
-            start.elapsed().as_secs_f64()
-        };
-        let (known, unknown, none) = (time(Some(&hash)).await, time(None).await, time(Some("")).await);
-        assert!(unknown > known * 0.4 && none > known * 0.4, "{known} {unknown} {none}");
+        let count = || HASHES.with_label_values(&["check"]).get();
+        for stored in [Some(hash.as_str()), None, Some("")] {
+            let before = count();
+            assert!(!passwords.verify("b", stored).await.unwrap());
+            assert!(count() > before, "{stored:?}");
+        }
+        assert!(passwords.is_current(&forms::nobodys(5)) && passwords.is_current(&hash));
     }
 }

@@ -67,7 +67,7 @@ mod tests {
     async fn a_generated_secret_matches_only_itself_under_its_key() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (keys, others) = (Keys::open(one.path()).unwrap(), Keys::open(two.path()).unwrap());
-        let passwords = Passwords::new(4, 1).unwrap();
+        let passwords = Passwords::new(4, 1, 8).unwrap();
         let secret = generate_secret().unwrap();
         assert_eq!(secret.len(), 86);
         assert!(secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
