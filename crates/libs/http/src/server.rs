@@ -11,7 +11,9 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Says whether the parts a service needs are there.
 #[async_trait]
@@ -41,12 +43,17 @@ pub struct ServiceSpec {
     pub workers: usize,
 }
 
+/// Time between two looks at the file of policy overrides.
+const POLICY_POLL: Duration = Duration::from_secs(1);
+
 /// A server that runs.
 pub struct Running {
     /// Where it listens (the real port if 0 was asked for).
     pub address: SocketAddr,
     handle: ServerHandle,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
+    /// Ends [`follow_policy`] with this.
+    _following: Option<tokio_util::sync::DropGuard>,
 }
 
 impl Running {
@@ -76,6 +83,7 @@ pub fn serve(spec: ServiceSpec, address: SocketAddr) -> Result<Running> {
 pub fn serve_on(spec: ServiceSpec, listener: TcpListener) -> Result<Running> {
     let bound = listener.local_addr().map_err(|e| Error::internal(format!("local address: {e}")))?;
     let workers = spec.workers.max(1);
+    let (name, policy) = (spec.name, spec.policy.clone());
     let spec = Arc::new(spec);
     let matcher = Arc::new(edge::Matcher::new(&spec.routes));
     let server = HttpServer::new(move || {
@@ -98,7 +106,36 @@ pub fn serve_on(spec: ServiceSpec, listener: TcpListener) -> Result<Running> {
     .map_err(|e| Error::internal(format!("cannot listen on {bound}: {e}")))?
     .run();
     let handle = server.handle();
-    Ok(Running { address: bound, handle, task: tokio::spawn(server) })
+    let following = policy.has_file().then(|| {
+        let stop = CancellationToken::new();
+        tokio::spawn(follow_policy(name, policy, stop.clone()));
+        stop.drop_guard()
+    });
+    Ok(Running { address: bound, handle, task: tokio::spawn(server), _following: following })
+}
+
+/// Takes over what changes in the file of policy overrides, until `stop`. The rules stay as they are while the file
+/// is bad or gone; that is logged once for each content.
+async fn follow_policy(service: &'static str, policy: Arc<Enforcer>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(POLICY_POLL) => {}
+        }
+        let policy = policy.clone();
+        match tokio::task::spawn_blocking(move || policy.reload()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!(service, "policy overrides read again"),
+            Ok(Err(error)) => {
+                tracing::error!(
+                    service,
+                    error = error.for_log(),
+                    "policy overrides refused: the old rules stay"
+                );
+            }
+            Err(error) => tracing::error!(service, %error, "policy overrides not read"),
+        }
+    }
 }
 
 fn register(config: &mut web::ServiceConfig, routes: &[Route], style: Style) {

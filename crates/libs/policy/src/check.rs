@@ -94,28 +94,80 @@ impl Check {
             Self::Field { name, value, prefix } => target.iter().any(|(k, have)| {
                 k == name && if *prefix { have.starts_with(value.as_str()) } else { have == value }
             }),
-            Self::Match { left, right } => {
-                let wanted = match right.strip_prefix("%(").and_then(|r| r.strip_suffix(")s")) {
-                    Some(name) => match target.iter().find(|(k, _)| *k == name) {
-                        Some((_, value)) => (*value).to_owned(),
-                        None => return false,
-                    },
-                    None => right.clone(),
-                };
-                let literal = left
-                    .strip_prefix('\'')
-                    .and_then(|l| l.strip_suffix('\''))
-                    .map(str::to_owned)
-                    .or_else(|| matches!(left.as_str(), "True" | "False" | "None").then(|| left.clone()));
-                match literal.or_else(|| credential(claims, left)) {
-                    // An empty target id (a resource without an owner) belongs to nobody.
-                    Some(have) => !wanted.is_empty() && have == wanted,
-                    None => wanted == "None",
-                }
-            }
+            Self::Match { left, right } => same(left, right, claims, target),
+        }
+    }
+
+    /// Calls `f` with every part, itself first.
+    pub fn walk(&self, f: &mut impl FnMut(&Check)) {
+        f(self);
+        match self {
+            Self::All(checks) | Self::Any(checks) => checks.iter().for_each(|c| c.walk(f)),
+            Self::Not(check) => check.walk(f),
+            _ => {}
         }
     }
 }
+
+/// Compares a credential's attribute or a literal with the target's attribute or a literal. What is absent or null
+/// on both sides is not the same thing: only a written `None` means it.
+fn same(left: &str, right: &str, claims: &TokenClaims, target: &[(&str, &str)]) -> bool {
+    let attribute = right.strip_prefix("%(").and_then(|r| r.strip_suffix(")s"));
+    let wanted = match attribute {
+        Some(name) => match target.iter().find(|(k, _)| *k == name) {
+            Some((_, value)) => *value,
+            None => return false,
+        },
+        None => right,
+    };
+    // A target's id that is empty: a resource without an owner belongs to nobody.
+    let wanted_null = wanted == "None" || (attribute.is_some() && wanted.is_empty());
+    match literal(left) {
+        Some("None") => wanted_null,
+        Some(text) => !wanted_null && text == wanted,
+        None => match credential(claims, left) {
+            Some(have) => !wanted_null && !wanted.is_empty() && have == wanted,
+            None => wanted_null && attribute.is_none(),
+        },
+    }
+}
+
+/// A left side that stands for itself: quoted text, a number, `True`, `False`, `None`.
+fn literal(left: &str) -> Option<&str> {
+    let quoted = |mark: char| left.strip_prefix(mark).and_then(|l| l.strip_suffix(mark));
+    if let Some(text) = quoted('\'').or_else(|| quoted('"')) {
+        return Some(text);
+    }
+    let number = !left.is_empty() && left.bytes().all(|b| b.is_ascii_digit());
+    (number || matches!(left, "True" | "False" | "None")).then_some(left)
+}
+
+/// Whether a left side is a literal or names an attribute that tokens have.
+pub(crate) fn is_known(left: &str) -> bool {
+    literal(left).is_some() || ATTRIBUTES.contains(&left)
+}
+
+/// The attributes of [`credential`], and those of upstream's that no token here has.
+const ATTRIBUTES: &[&str] = &[
+    "user_id",
+    "project_id",
+    "tenant_id",
+    "tenant",
+    "project",
+    "project_domain_id",
+    "token.project.domain.id",
+    "domain_id",
+    "token.domain.id",
+    "user_domain_id",
+    "token.user.domain.id",
+    "system_scope",
+    "system",
+    "is_admin",
+    "is_admin_project",
+    "service_roles",
+    "service_user_id",
+    "service_project_id",
+];
 
 /// A credential attribute by the names policies use; `None` if the token has none.
 fn credential(claims: &TokenClaims, name: &str) -> Option<String> {
@@ -211,7 +263,17 @@ impl Parser<'_> {
             word => {
                 let (left, right) =
                     word.split_once(':').ok_or_else(|| ParseError(format!("'{word}' is not a check")))?;
+                let whole = right.strip_prefix("%(").and_then(|r| r.strip_suffix(")s"));
+                if right.contains("%(")
+                    && (whole.is_none_or(|name| name.contains(['%', '(', ')'])) || left == "role")
+                {
+                    return Err(ParseError(format!("'{word}': only a whole %(name)s is understood")));
+                }
                 Ok(match left {
+                    "http" | "https" => {
+                        return Err(ParseError(format!("'{word}': nobody is asked over HTTP")));
+                    }
+                    "" => return Err(ParseError(format!("'{word}' is not a check"))),
                     "role" => Check::Role(right.into()),
                     "rule" => Check::Rule(right.into()),
                     "field" => field(right)?,
@@ -325,7 +387,47 @@ mod tests {
         }
     }
 
+    /// X25: `None == None` let any user read the root domains.
+    #[test]
+    fn absent_never_equals_absent() {
+        // The claims have a project and no domain.
+        for null in ["None", ""] {
+            let target = [("target.project.domain_id", null)];
+            assert!(!allows("domain_id:%(target.project.domain_id)s", &["admin"], &target));
+            assert!(!allows("token.domain.id:%(target.project.domain_id)s", &["admin"], &target));
+            assert!(!allows("nosuch:%(target.project.domain_id)s", &["admin"], &target));
+            assert!(allows("None:%(target.project.domain_id)s", &[], &target));
+            assert!(!allows("'None':%(x)s", &[], &[]));
+        }
+        assert!(!allows("domain_id:%(target.domain.id)s", &[], &[]));
+        // Keystone's explicit forms.
+        assert!(allows("domain_id:None", &[], &[]) && !allows("project_id:None", &[], &[]));
+        assert!(!allows("None:%(target.role.domain_id)s", &[], &[]));
+    }
+
     proptest! {
+        /// Whatever attribute is compared with whatever target: without a value on either side, or with the word for
+        /// none, they are never the same.
+        #[test]
+        fn nothing_equals_nothing(
+            left in prop::sample::select(ATTRIBUTES), null in prop::sample::select(vec!["None", ""]),
+            name in "[a-z._]{1,12}", have_project in any::<bool>(), have_domain in any::<bool>(), system in any::<bool>(),
+        ) {
+            let mut claims = claims(&["admin"]);
+            if !have_project {
+                claims.project = None;
+            }
+            if have_domain {
+                claims.domain = Some(claims.dom.clone());
+            }
+            claims.system = system;
+            let check = Check::parse(&format!("{left}:%({name})s")).unwrap();
+            let none = HashMap::new();
+            prop_assert!(!check.allows(&none, &claims, &[(&name, null)]));
+            prop_assert!(!check.allows(&none, &claims, &[]));
+            prop_assert!(!check.allows(&none, &claims, &[("other", "x")]));
+        }
+
         #[test]
         fn never_panics(text in "\\PC{0,200}") {
             let _ = Check::parse(&text);

@@ -1,7 +1,9 @@
-//! oslo.policy check strings, default rules and `policy.yaml` overrides.
+//! oslo.policy check strings, default rules, overrides.
 
 mod check;
 mod enforcer;
+mod file;
 
 pub use check::{Check, ParseError};
-pub use enforcer::{Enforcer, Rule};
+pub use enforcer::{Enforcer, Rule, ScopeType};
+pub use file::FileError;

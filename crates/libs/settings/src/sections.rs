@@ -144,6 +144,8 @@ pub struct Identity {
     pub hash_queue: usize,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
+    /// Whether a token of a scope that a rule is not for is refused, whatever its roles.
+    pub enforce_scope: bool,
     /// File with the password of the bootstrapped user admin; nothing is bootstrapped without it.
     pub admin_password_file: Option<PathBuf>,
     /// Rules for passwords and logins.
@@ -164,6 +166,7 @@ impl Default for Identity {
             limit_model: LimitModel::Flat,
             hash_queue: 256,
             policy_file: None,
+            enforce_scope: true,
             admin_password_file: None,
             security: crate::Security::default(),
         }

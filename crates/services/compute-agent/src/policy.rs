@@ -6,4 +6,4 @@ use ferrostack_policy::Rule;
 pub const CONSOLE: &str = "agent:console";
 
 /// The rules of the agent's own endpoint.
-pub const RULES: &[Rule] = &[Rule { name: CONSOLE, check: "role:service or role:admin" }];
+pub const RULES: &[Rule] = &[Rule::new(CONSOLE, "role:service or role:admin")];

@@ -45,6 +45,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         .map_err(|e| Error::internal(format!("identity: cannot listen on {listen}: {e}")))?;
     let address = listener.local_addr().map_err(|e| Error::internal(format!("local address: {e}")))?;
     let policy = Enforcer::new(RULES)?;
+    policy.enforce_scope(settings.identity.enforce_scope);
     if let Some(file) = &settings.identity.policy_file {
         policy.load(file)?;
     }

@@ -13,6 +13,7 @@ mod it {
     mod lists;
     mod matrix;
     mod people;
+    mod policy_file;
     mod projects;
     mod revocations;
     pub mod support;
