@@ -4,10 +4,12 @@ mod feed;
 mod process;
 mod service;
 mod session;
+mod verified;
 mod verifier;
 
 pub use feed::verifier;
 pub use process::{Process, startup};
 pub use service::{ServiceClient, answer_error, transport_error};
 pub use session::Session;
+pub use verified::{Verified, VerifiedToken};
 pub use verifier::{LocalVerifier, PublicKey, PublicKeys, RevocationPage};

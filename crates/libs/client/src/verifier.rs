@@ -2,12 +2,10 @@
 //!
 //! Fail closed: with a feed older than its limit every token is asked of identity, and refused if that fails.
 
-use crate::{ServiceClient, transport_error};
+use crate::{ServiceClient, Verified, VerifiedToken, transport_error};
 use async_trait::async_trait;
 use ferrostack_http::TokenVerifier;
-use ferrostack_model::{
-    Caller, Error, Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims, auth::Secret,
-};
+use ferrostack_model::{Caller, Error, Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims};
 use ferrostack_settings::Tokens;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parking_lot::{Mutex, RwLock};
@@ -50,6 +48,11 @@ pub struct RevocationPage {
     pub last_seq: i64,
 }
 
+struct Key {
+    pem: String,
+    decoding: DecodingKey,
+}
+
 #[derive(Default)]
 struct Feed {
     rules: RevocationSet,
@@ -62,9 +65,9 @@ struct Feed {
 pub struct LocalVerifier {
     client: ServiceClient,
     settings: Tokens,
-    keys: RwLock<HashMap<String, DecodingKey>>,
+    keys: RwLock<HashMap<String, Key>>,
     feed: RwLock<Feed>,
-    cache: moka::sync::Cache<String, Arc<Caller>>,
+    cache: Verified,
     poll: Notify,
     /// When an unknown key last made us ask for the list.
     keys_asked: Mutex<Option<Instant>>,
@@ -78,10 +81,7 @@ impl LocalVerifier {
             settings: settings.clone(),
             keys: RwLock::default(),
             feed: RwLock::default(),
-            cache: moka::sync::Cache::builder()
-                .max_capacity(settings.cache_entries)
-                .time_to_live(Duration::from_secs(300))
-                .build(),
+            cache: Verified::new(settings.cache_entries),
             poll: Notify::new(),
             keys_asked: Mutex::new(None),
         });
@@ -121,9 +121,11 @@ impl LocalVerifier {
                     .map_err(|e| Error::unavailable(format!("{url}: {e}")))?;
             let mut feed = self.feed.write();
             if page.last_seq < feed.cursor {
-                *feed = Feed::default();
+                feed.rules.clear();
+                (feed.cursor, feed.read_at) = (0, Timestamp::default());
                 continue;
             }
+            feed.rules.prune(asked_at);
             let more = page.events.last().map(|e| e.seq);
             feed.rules.add(page.events);
             match more {
@@ -148,9 +150,16 @@ impl LocalVerifier {
         for key in list.keys {
             let decoding = DecodingKey::from_ec_pem(key.pem.as_bytes())
                 .map_err(|e| Error::unavailable(format!("{url}: key {}: {e}", key.kid)))?;
-            keys.insert(key.kid, decoding);
+            keys.insert(key.kid, Key { pem: key.pem, decoding });
         }
-        *self.keys.write() = keys;
+        let mut known = self.keys.write();
+        let lost = known.iter().any(|(kid, key)| keys.get(kid).is_none_or(|k| k.pem != key.pem));
+        *known = keys;
+        drop(known);
+        // What a key that is gone has signed is not accepted any more.
+        if lost {
+            self.cache.clear();
+        }
         Ok(())
     }
 
@@ -167,7 +176,7 @@ impl LocalVerifier {
         validation.required_spec_claims.clear();
         validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
         validation.validate_aud = false;
-        jsonwebtoken::decode::<TokenClaims>(token, key, &validation)
+        jsonwebtoken::decode::<TokenClaims>(token, &key.decoding, &validation)
             .map(|data| data.claims)
             .map_err(|_| Error::unauthorized())
     }
@@ -183,16 +192,9 @@ impl LocalVerifier {
         self.fetch_keys().await
     }
 
-    fn check(&self, claims: &TokenClaims, feed: &Feed) -> Result<()> {
-        if claims.exp_us <= Timestamp::now() || feed.rules.refuses(claims) {
-            return Err(Error::unauthorized());
-        }
-        Ok(())
-    }
-
-    fn feed_is_fresh(&self, feed: &Feed) -> bool {
+    fn feed_is_fresh(&self, feed: &Feed, now: Timestamp) -> bool {
         let limit = i64::try_from(self.settings.feed_max_age_seconds).unwrap_or(i64::MAX);
-        feed.read_at.plus_seconds(limit) > Timestamp::now()
+        feed.read_at.plus_seconds(limit) > now
     }
 
     async fn ask_identity(&self, token: &str) -> Result<()> {
@@ -213,23 +215,28 @@ impl TokenVerifier for LocalVerifier {
         if token.len() > MAX_TOKEN {
             return Err(Error::unauthorized());
         }
-        let caller = match self.cache.get(token) {
-            Some(caller) => caller,
+        let (entry, known) = match self.cache.get(token) {
+            Some(entry) => (entry, true),
             None => {
                 let claims = self.decode(token).await?;
-                Arc::new(Caller { claims, token: Secret(token.to_owned()) })
+                (VerifiedToken::new(claims, token), false)
             }
         };
+        let now = Timestamp::now();
         let fresh = {
             let feed = self.feed.read();
-            self.check(&caller.claims, &feed)?;
-            self.feed_is_fresh(&feed)
+            if !entry.passes(now, feed.rules.version(), || feed.rules.refuses(&entry.caller.claims)) {
+                return Err(Error::unauthorized());
+            }
+            self.feed_is_fresh(&feed, now)
         };
         if !fresh {
             self.ask_identity(token).await?;
         }
-        self.cache.insert(token.to_owned(), caller.clone());
-        Ok(caller)
+        if !known {
+            self.cache.insert(&entry);
+        }
+        Ok(entry.caller.clone())
     }
 
     fn auth_uri(&self) -> String {

@@ -101,6 +101,7 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
         }
         polls += 1;
         if polls % POLLS_PER_CLEANING == 0 {
+            app.revocations.prune();
             if let Err(error) = store::revocation::delete_expired(app.db.writer(), Timestamp::now()).await {
                 tracing::warn!(error = error.for_log(), "expired revocation rules not removed");
             }

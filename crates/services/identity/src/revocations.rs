@@ -1,8 +1,9 @@
 //! The rules that refuse tokens, in memory and in step with the database.
 
 use crate::store::revocation::{self, Clock};
+use ferrostack_client::VerifiedToken;
 use ferrostack_db::Db;
-use ferrostack_model::{Result, RevocationEvent, RevocationSet, TokenClaims};
+use ferrostack_model::{Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims};
 use parking_lot::RwLock;
 
 /// The rules in force.
@@ -41,6 +42,17 @@ impl Revocations {
     /// Rules just committed by this process: in force at once.
     pub fn add(&self, events: Vec<RevocationEvent>) {
         self.inner.write().rules.add(events);
+    }
+
+    /// Whether a verified token is in force: not expired and refused by no rule.
+    pub fn pass(&self, token: &VerifiedToken) -> bool {
+        let inner = self.inner.read();
+        token.passes(Timestamp::now(), inner.rules.version(), || inner.rules.refuses(&token.caller.claims))
+    }
+
+    /// Forgets rules that have expired.
+    pub fn prune(&self) {
+        self.inner.write().rules.prune(Timestamp::now());
     }
 
     /// Whether a rule refuses `claims`.

@@ -2,41 +2,41 @@
 
 use crate::app::App;
 use async_trait::async_trait;
+use ferrostack_client::{Verified, VerifiedToken};
 use ferrostack_http::TokenVerifier;
-use ferrostack_model::{Caller, Error, Result, Timestamp, auth::Secret};
-use std::{sync::Arc, time::Duration};
+use ferrostack_model::{Caller, Error, Result};
+use std::sync::Arc;
 
 /// Verifies tokens within the identity service.
 pub struct OwnVerifier {
     app: Arc<App>,
-    cache: moka::sync::Cache<String, Arc<Caller>>,
+    cache: Verified,
 }
 
 impl OwnVerifier {
     /// With room for `entries` verified tokens.
     pub fn new(app: Arc<App>, entries: u64) -> Self {
-        let cache =
-            moka::sync::Cache::builder().max_capacity(entries).time_to_live(Duration::from_secs(300)).build();
-        Self { app, cache }
+        Self { app, cache: Verified::new(entries) }
     }
 }
 
 #[async_trait]
 impl TokenVerifier for OwnVerifier {
     async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
-        let caller = match self.cache.get(token) {
-            Some(caller) => caller,
+        let (entry, known) = match self.cache.get(token) {
+            Some(entry) => (entry, true),
             None => {
                 let claims = self.app.keys.read(token).ok_or_else(Error::unauthorized)?;
-                let caller = Arc::new(Caller { claims, token: Secret(token.to_owned()) });
-                self.cache.insert(token.to_owned(), caller.clone());
-                caller
+                (VerifiedToken::new(claims, token), false)
             }
         };
-        if caller.claims.exp_us <= Timestamp::now() || self.app.revocations.refuses(&caller.claims) {
+        if !self.app.revocations.pass(&entry) {
             return Err(Error::unauthorized());
         }
-        Ok(caller)
+        if !known {
+            self.cache.insert(&entry);
+        }
+        Ok(entry.caller.clone())
     }
 
     fn auth_uri(&self) -> String {
