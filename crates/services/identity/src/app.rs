@@ -1,6 +1,6 @@
 //! What every handler shares, and the unit of work that carries revocations.
 
-use crate::{keys::Keys, passwords::Passwords, revocations::Revocations, store};
+use crate::{keys::Keys, passwords::Passwords, revocations::Revocations, store, vault::Vault};
 use ferrostack_bus::{Address, Bus};
 use ferrostack_db::{Db, Tx, db_error};
 use ferrostack_model::{
@@ -22,6 +22,8 @@ pub struct App {
     pub db: Db,
     /// Token keys.
     pub keys: Keys,
+    /// Encryption of credentials.
+    pub vault: Vault,
     /// Password hashing.
     pub passwords: Passwords,
     /// Rules that refuse tokens.

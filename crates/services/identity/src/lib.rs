@@ -15,6 +15,7 @@ pub mod routes;
 #[allow(dead_code)] // until application credentials use it
 mod secrets;
 mod store;
+mod vault;
 mod verifier;
 mod view;
 
@@ -54,6 +55,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         db: Db::open(&settings.database.url, "identity", settings.database.max_connections, &MIGRATIONS)
             .await?,
         keys: keys::Keys::open(&settings.identity.key_directory)?,
+        vault: vault::Vault::open_keys(&settings.identity.key_directory)?,
         passwords: passwords::Passwords::new(
             settings.identity.bcrypt_cost,
             settings.identity.hash_parallelism,
@@ -107,6 +109,9 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
             }
             if let Err(error) = app.keys.reload() {
                 tracing::error!(error = error.for_log(), "token keys not read again");
+            }
+            if let Err(error) = app.vault.reload() {
+                tracing::error!(error = error.for_log(), "credential keys not read again");
             }
         }
     }

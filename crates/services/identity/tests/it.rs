@@ -7,6 +7,7 @@ mod it {
     mod bootstrap;
     mod catalog;
     mod consumers;
+    mod credentials;
     mod grants;
     mod hostile;
     mod limits;

@@ -3,7 +3,9 @@
 mod access;
 mod assignments;
 mod consumers;
+mod credentials;
 mod domains;
+mod ec2;
 mod endpoints;
 mod feed;
 mod grants;
@@ -33,6 +35,8 @@ pub fn table() -> Vec<Route> {
         projects::rows(),
         tags::rows(),
         consumers::rows(),
+        credentials::rows(),
+        ec2::rows(),
         domains::rows(),
         roles::rows(),
         grants::rows(),

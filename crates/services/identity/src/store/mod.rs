@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod bootstrap;
 pub mod consumer;
+pub mod credential;
 pub mod domain;
 pub mod endpoint;
 pub mod group;

@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod catalog;
 pub mod consumer;
+pub mod credential;
 pub mod domain;
 pub mod group;
 pub mod limit;

@@ -68,6 +68,19 @@ pub async fn each_with<F: AsyncFn(&mut Cloud)>(change: impl Fn(&mut Settings), t
     }
 }
 
+/// The first column of the first row of the identity service's database, as text.
+async fn query(url: &str, statement: &str) -> String {
+    use ferrostack_db::sqlx::{self, Connection, Executor};
+    sqlx::any::install_default_drivers();
+    let text = sqlx::AssertSqlSafe(statement.to_owned());
+    let file = url.strip_prefix("sqlite:").map(|dir| format!("sqlite://{dir}/identity.sqlite"));
+    let mut connection = sqlx::AnyConnection::connect(file.as_deref().unwrap_or(url)).await.unwrap();
+    if file.is_none() {
+        connection.execute("SET search_path TO identity").await.unwrap();
+    }
+    sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap()
+}
+
 async fn run(url: &str, statement: String) {
     use ferrostack_db::sqlx::{self, Connection, Executor};
     sqlx::any::install_default_drivers();
@@ -148,6 +161,11 @@ impl Cloud {
         if let Some((admin, name)) = self.postgres.take() {
             run(&admin, format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
+    }
+
+    /// Runs a statement on the service's database; the first column of its first row.
+    pub async fn sql(&self, statement: &str) -> String {
+        query(&self.settings.database.url, statement).await
     }
 
     /// One request with headers.
