@@ -1,6 +1,8 @@
 //! What every handler shares, and the unit of work that carries revocations.
 
-use crate::{keys::Keys, passwords::Passwords, revocations::Revocations, store, vault::Vault};
+use crate::{
+    compliance::Compliance, keys::Keys, passwords::Passwords, revocations::Revocations, store, vault::Vault,
+};
 use ferrostack_bus::{Address, Bus};
 use ferrostack_db::{Db, Tx, db_error};
 use ferrostack_model::{
@@ -26,6 +28,8 @@ pub struct App {
     pub vault: Vault,
     /// Password hashing.
     pub passwords: Passwords,
+    /// Rules for passwords.
+    pub compliance: Compliance,
     /// Rules that refuse tokens.
     pub revocations: Revocations,
     /// Where rules are announced.

@@ -166,6 +166,7 @@ async fn structure(app: &App) -> Result<()> {
                     extra: "{}".into(),
                     created_at: now + n as i64,
                     generation: 1,
+                    ..User::default()
                 };
                 store::user::insert(&mut *tx, &row).await?;
                 row.id

@@ -3,6 +3,7 @@
 mod app;
 mod auth;
 mod bootstrap;
+mod compliance;
 mod faults;
 mod input;
 mod keys;
@@ -61,6 +62,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
             settings.identity.hash_parallelism,
             settings.identity.hash_queue,
         )?,
+        compliance: compliance::Compliance::new(settings.identity.security.clone())?,
         revocations: revocations::Revocations::default(),
         bus,
         token_ttl: settings.identity.token_ttl_seconds,

@@ -163,9 +163,11 @@ async fn members(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<
     let group = allowed(&app, &ctx, &id, "identity:list_users_in_group").await?;
     let query = query_pairs(req.query_string());
     let mut users = store::user::list_of_group(app.db.reader(), &group.id).await?;
+    let expires = super::user_passwords::expiry_filter(&query)?;
     users.retain(|u| {
         list::passes(&query, "name", &u.name)
             && list::passes_enabled(&query, u.enabled)
+            && expires(u)
             && list::matches(&query, "domain_id", &u.domain_id)
     });
     list::answer(&req, &query, "users", users, |u| &u.id, view::user::user)

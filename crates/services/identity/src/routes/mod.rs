@@ -18,6 +18,7 @@ mod roles;
 mod services;
 mod tags;
 mod tokens;
+mod user_passwords;
 mod users;
 mod versions;
 
@@ -31,6 +32,7 @@ pub fn table() -> Vec<Route> {
         access::rows(),
         feed::rows(),
         users::rows(),
+        user_passwords::rows(),
         groups::rows(),
         projects::rows(),
         tags::rows(),

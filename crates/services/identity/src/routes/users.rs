@@ -1,8 +1,9 @@
 //! `/v3/users`
 
-use super::access::projects_of;
+use super::{access::projects_of, user_passwords};
 use crate::{
     app::App,
+    compliance::By,
     faults,
     input::{self, Checks},
     list,
@@ -47,11 +48,6 @@ pub(super) fn rows() -> Vec<Route> {
             .policy(&["identity:delete_user"])
             .success(204)
             .summary("Delete a user"),
-        Route::post("/v3/users/{user_id}/password", || web::route().to(change_password))
-            .body(|| PASSWORD.body("user"))
-            .public()
-            .success(204)
-            .summary("Change one's own password"),
         Route::get("/v3/users/{user_id}/projects", || web::route().to(projects))
             .policy(&["identity:list_user_projects"])
             .summary("List projects a user has roles on"),
@@ -79,12 +75,6 @@ fn properties() -> Value {
 
 static CREATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &["name"]));
 static UPDATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &[]));
-static PASSWORD: LazyLock<Checks> = LazyLock::new(|| {
-    Checks::new(
-        json!({"original_password": input::text(), "password": input::text()}),
-        &["original_password", "password"],
-    )
-});
 
 /// The user, if it exists and the policy lets the caller at it. Who may not see users does not learn which exist.
 async fn allowed(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<User> {
@@ -110,7 +100,10 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         Some(domain) => store::user::list(app.db.reader(), &domain, list::last(&query, "name")).await?,
         None => Vec::new(),
     };
-    users.retain(|u| list::passes(&query, "name", &u.name) && list::passes_enabled(&query, u.enabled));
+    let expires = user_passwords::expiry_filter(&query)?;
+    users.retain(|u| {
+        list::passes(&query, "name", &u.name) && list::passes_enabled(&query, u.enabled) && expires(u)
+    });
     list::answer(&req, &query, "users", users, |u| &u.id, view::user::user)
 }
 
@@ -123,22 +116,25 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         .await?
         .ok_or_else(|| faults::not_found("domain", &domain_id))?;
     let default_project_id = default_project(&app, input).await?.unwrap_or_default();
-    let password_hash = match input::string(input, "password") {
-        Some(password) => app.passwords.hash(password).await?,
-        None => String::new(),
+    let password = match input.get("password") {
+        Some(Value::Null) | None => None,
+        Some(_) => user_passwords::given(&app, input).await?,
     };
-    let user = User {
+    let mut user = User {
         id: id::hex(),
         name: input::string(input, "name").unwrap_or_default().to_owned(),
         domain_id,
         default_project_id,
         enabled: input::flag(input, "enabled").unwrap_or(true).into(),
-        password_hash,
         options: input::options("{}", input),
         extra: input::keep("{}", input, KNOWN),
         created_at: Timestamp::now().0,
         generation: 1,
+        ..User::default()
     };
+    if let Some(hash) = password {
+        app.compliance.set(&mut user, hash, By::Admin, Timestamp::now());
+    }
     let mut work = app.begin().await?;
     store::user::insert(&mut *work.tx, &user).await?;
     app.commit(work).await?;
@@ -172,11 +168,7 @@ async fn update(
     input::same_id(input, &id, "user")?;
     let default_project = default_project(&app, input).await?;
     // Hashing is slow: before the transaction.
-    let password = match input.get("password") {
-        Some(Value::String(password)) => Some(app.passwords.hash(password).await?),
-        Some(_) => Some(String::new()),
-        None => None,
-    };
+    let password = user_passwords::given(&app, input).await?;
     let mut work = app.begin().await?;
     let mut user =
         store::user::get(&mut *work.tx, &id).await?.ok_or_else(|| faults::not_found("user", &id))?;
@@ -194,11 +186,18 @@ async fn update(
         user.default_project_id = project;
     }
     let new_password = password.is_some();
-    if let Some(hash) = password {
-        user.password_hash = hash;
-    }
     user.options = input::options(&user.options, input);
+    if let Some(hash) = password {
+        user_passwords::replace(&app, &mut work.tx, &mut user, hash, By::Admin).await?;
+    }
     user.extra = input::keep(&user.extra, input, KNOWN);
+    if user.enabled == 1 {
+        // As in Keystone an administrator's update lets in who was locked out, and counts as a sign of life.
+        store::login::forgive_all(&mut *work.tx, &user.id).await?;
+        if app.compliance.idle_before(Timestamp::now()).is_some() {
+            user.last_active_at = Timestamp::now().0;
+        }
+    }
     if store::user::update(&mut *work.tx, &user).await? != Change::Updated {
         return Err(faults::raced("user").into());
     }
@@ -213,40 +212,11 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
     let user = allowed(&app, &ctx, &id, "identity:delete_user").await?;
     let mut work = app.begin().await?;
     store::assignment::delete_of_actor(&mut *work.tx, "user", &user.id).await?;
+    store::login::forgive_all(&mut *work.tx, &user.id).await?;
     if store::user::delete(&mut *work.tx, &user.id).await? == 0 {
         return Err(faults::not_found("user", &id).into());
     }
     work.revoke_user(&user.id);
-    app.commit(work).await?;
-    no_content()
-}
-
-async fn change_password(app: web::Data<App>, id: web::Path<String>, body: JsonBody) -> ApiResult {
-    let input = PASSWORD.object(&body.0, "user")?;
-    let (old, new) = (
-        input::string(input, "original_password").unwrap_or_default(),
-        input::string(input, "password").unwrap_or_default(),
-    );
-    let found = store::user::get(app.db.reader(), &id).await?;
-    let stored = found.as_ref().map(|u| u.password_hash.as_str());
-    if !app.passwords.verify(old, stored).await? {
-        return Err(Error::unauthorized().into());
-    }
-    let user = found.filter(|u| u.enabled == 1).ok_or_else(Error::unauthorized)?;
-    if store::members(&user.options).get("lock_password") == Some(&Value::Bool(true)) {
-        return Err(Error::forbidden(format!("Password changes are locked for user {}.", user.id)).into());
-    }
-    let hash = app.passwords.hash(new).await?;
-    let mut work = app.begin().await?;
-    let mut now = store::user::get(&mut *work.tx, &id).await?.ok_or_else(Error::unauthorized)?;
-    if now.password_hash != user.password_hash || now.enabled == 0 {
-        return Err(Error::unauthorized().into());
-    }
-    now.password_hash = hash;
-    if store::user::update(&mut *work.tx, &now).await? != Change::Updated {
-        return Err(faults::raced("user").into());
-    }
-    work.revoke_user(&now.id);
     app.commit(work).await?;
     no_content()
 }

@@ -8,6 +8,8 @@ pub mod domain;
 pub mod endpoint;
 pub mod group;
 pub mod limit;
+pub mod login;
+pub mod password;
 pub mod project;
 pub mod region;
 pub mod registered_limit;

@@ -6,7 +6,7 @@ use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
 
 /// A user's row.
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Clone, Default, sqlx::FromRow)]
 pub struct User {
     /// 32 hex digits.
     pub id: String,
@@ -28,12 +28,20 @@ pub struct User {
     pub created_at: i64,
     /// Counts changes.
     pub generation: i64,
+    /// When the password was set, microseconds; 0: there never was one.
+    pub password_created_at: i64,
+    /// From when on the password only serves to set another, microseconds; 0: it does not expire.
+    pub password_expires_at: i64,
+    /// 1: the user has set the password, no administrator.
+    pub password_own: i64,
+    /// The last login by password, microseconds; 0: unknown. Kept only where idle users are disabled.
+    pub last_active_at: i64,
 }
 
 /// Adds a user; 409 if the domain has the name.
 pub async fn insert<'e>(db: impl Exec<'e>, user: &User) -> Result<()> {
     sqlx::query(
-        "INSERT INTO account (id, name, domain_id, default_project_id, enabled, password_hash, options, extra, created_at, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)",
+        "INSERT INTO account (id, name, domain_id, default_project_id, enabled, password_hash, options, extra, created_at, generation, password_created_at, password_expires_at, password_own, last_active_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, $12, $13)",
     )
     .bind(user.id.as_str())
     .bind(user.name.as_str())
@@ -44,6 +52,10 @@ pub async fn insert<'e>(db: impl Exec<'e>, user: &User) -> Result<()> {
     .bind(user.options.as_str())
     .bind(user.extra.as_str())
     .bind(user.created_at)
+    .bind(user.password_created_at)
+    .bind(user.password_expires_at)
+    .bind(user.password_own)
+    .bind(user.last_active_at)
     .execute(db)
     .await
     .map(|_| ())
@@ -91,7 +103,7 @@ pub async fn list_of_group<'e>(db: impl Exec<'e>, group_id: &str) -> Result<Vec<
 /// Writes every changeable column if the row is still of `user.generation`.
 pub async fn update<'e>(db: impl Exec<'e>, user: &User) -> Result<Change> {
     sqlx::query(
-        "UPDATE account SET name = $1, default_project_id = $2, enabled = $3, password_hash = $4, options = $5, extra = $6, generation = generation + 1 WHERE id = $7 AND generation = $8",
+        "UPDATE account SET name = $1, default_project_id = $2, enabled = $3, password_hash = $4, options = $5, extra = $6, password_created_at = $7, password_expires_at = $8, password_own = $9, last_active_at = CASE WHEN last_active_at > $10 THEN last_active_at ELSE $10 END, generation = generation + 1 WHERE id = $11 AND generation = $12",
     )
     .bind(user.name.as_str())
     .bind(user.default_project_id.as_str())
@@ -99,6 +111,10 @@ pub async fn update<'e>(db: impl Exec<'e>, user: &User) -> Result<Change> {
     .bind(user.password_hash.as_str())
     .bind(user.options.as_str())
     .bind(user.extra.as_str())
+    .bind(user.password_created_at)
+    .bind(user.password_expires_at)
+    .bind(user.password_own)
+    .bind(user.last_active_at)
     .bind(user.id.as_str())
     .bind(user.generation)
     .execute(db)

@@ -14,7 +14,7 @@ pub fn token(claims: &TokenClaims, context: &Context, catalog: Option<Value>) ->
     let user = &context.user;
     let mut body = json!({
         "methods": claims.methods,
-        "user": {"domain": domain(&context.user_domain), "id": user.id, "name": user.name, "password_expires_at": null},
+        "user": {"domain": domain(&context.user_domain), "id": user.id, "name": user.name, "password_expires_at": super::user::password_expires_at(user)},
         "audit_ids": claims.aud_ids,
         "expires_at": claims.exp_us.iso_micros(),
         "issued_at": claims.iat_us.iso_micros(),
