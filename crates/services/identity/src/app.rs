@@ -9,7 +9,7 @@ use ferrostack_model::{
     Result, RevocationEvent, Timestamp,
     message::{Envelope, Revocations as Message},
 };
-use ferrostack_settings::LimitModel;
+use ferrostack_settings::{LimitModel, Security};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::RwLock;
 
@@ -38,6 +38,8 @@ pub struct App {
     pub token_ttl: i64,
     /// How limits of projects relate to those of domains.
     pub limit_model: LimitModel,
+    /// `[identity.security]`.
+    pub security: Security,
     /// `http://host:5000/v3` for `WWW-Authenticate`.
     pub auth_uri: String,
     /// Held to write from the moment a rule is stamped until it is committed; issuing a token takes it to read.

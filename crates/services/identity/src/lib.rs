@@ -67,6 +67,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
         limit_model: settings.identity.limit_model,
+        security: settings.identity.security.clone(),
         auth_uri: format!("{base}:{}/v3", address.port()),
         stamping: tokio::sync::RwLock::new(()),
     });

@@ -8,6 +8,7 @@ mod it {
     mod catalog;
     mod consumers;
     mod credentials;
+    mod domain_config;
     mod grants;
     mod hostile;
     mod limits;

@@ -4,6 +4,7 @@ mod access;
 mod assignments;
 mod consumers;
 mod credentials;
+mod domain_config;
 mod domains;
 mod ec2;
 mod endpoints;
@@ -40,6 +41,7 @@ pub fn table() -> Vec<Route> {
         credentials::rows(),
         ec2::rows(),
         domains::rows(),
+        domain_config::rows(),
         roles::rows(),
         grants::rows(),
         assignments::rows(),

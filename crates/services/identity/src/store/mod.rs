@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod consumer;
 pub mod credential;
 pub mod domain;
+pub mod domain_config;
 pub mod endpoint;
 pub mod group;
 pub mod limit;

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod consumer;
 pub mod credential;
 pub mod domain;
+pub mod domain_config;
 pub mod group;
 pub mod limit;
 pub mod project;

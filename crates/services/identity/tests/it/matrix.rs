@@ -16,6 +16,8 @@ const FOR_ALL: &[&str] = &[
     "GET /v3/registered_limits",
     "GET /v3/limits",
     "GET /v3/limits/model",
+    "GET /v3/domains/{domain_id}/config/security_compliance",
+    "GET /v3/domains/{domain_id}/config/security_compliance/{option}",
     // One's own project, user and domain, which the paths below name.
     "GET /v3/projects/{project_id}",
     "GET /v3/users/{user_id}",
@@ -63,12 +65,13 @@ async fn every_route_and_every_caller() {
                     .replace("{service_id}", "nosuch")
                     .replace("{endpoint_id}", "nosuch")
                     .replace("{value}", "nosuch")
+                    .replace("security_compliance/{option}", "security_compliance/password_regex")
+                    .replace("{group}", "ldap")
+                    .replace("{option}", "url")
             };
             let body = || match route.method {
                 Method::POST | Method::PATCH => Some(json!({})),
-                Method::PUT if route.path.ends_with("/tags") || route.path.starts_with("/v3/regions") => {
-                    Some(json!({}))
-                }
+                Method::PUT if route.body_schema().is_some() => Some(json!({})),
                 _ => None::<Value>,
             };
             let call = async |token: &str, at: usize| {
