@@ -134,6 +134,12 @@ pub struct Identity {
     pub key_directory: PathBuf,
     /// Lifetime of tokens, seconds.
     pub token_ttl_seconds: i64,
+    /// Seconds that the time of a signed EC2 request may be off, either way.
+    pub ec2_auth_ttl_seconds: i64,
+    /// One-time passwords of so many earlier 30-second windows are taken too.
+    pub totp_included_previous_windows: u8,
+    /// Lifetime of the receipt for a part of the methods that a user's rules ask for, seconds.
+    pub receipt_ttl_seconds: i64,
     /// bcrypt cost of new password hashes.
     pub bcrypt_cost: u32,
     /// Password hashes computed at once, on threads of low priority; more wait. 0: as many as CPUs.
@@ -161,6 +167,9 @@ impl Default for Identity {
             public_base: "http://127.0.0.1".into(),
             key_directory: "/var/lib/ferrostack/token-keys".into(),
             token_ttl_seconds: 3600,
+            ec2_auth_ttl_seconds: 900,
+            totp_included_previous_windows: 1,
+            receipt_ttl_seconds: 300,
             bcrypt_cost: 12,
             hash_parallelism: 0,
             limit_model: LimitModel::Flat,

@@ -34,6 +34,8 @@ pub struct App {
     pub revocations: Revocations,
     /// Where rules are announced.
     pub bus: Arc<dyn Bus>,
+    /// Seconds that the time of an EC2 signature may be off, either way.
+    pub ec2_ttl: i64,
     /// Lifetime of tokens, seconds.
     pub token_ttl: i64,
     /// How limits of projects relate to those of domains.

@@ -66,6 +66,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         revocations: revocations::Revocations::default(),
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
+        ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
         limit_model: settings.identity.limit_model,
         security: settings.identity.security.clone(),
         auth_uri: format!("{base}:{}/v3", address.port()),

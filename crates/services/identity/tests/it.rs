@@ -9,6 +9,7 @@ mod it {
     mod consumers;
     mod credentials;
     mod domain_config;
+    mod ec2;
     mod grants;
     mod hostile;
     mod limits;

@@ -1,13 +1,16 @@
 //! From credentials to a token and back.
 
 mod context;
+mod ec2;
 mod find;
 mod issue;
 mod methods;
 mod request;
 mod roles;
+mod signature;
 
 pub use context::{Context, Scope};
+pub use ec2::{Signed, redeem};
 pub use issue::{issue, subject_of};
 pub use request::schema;
 pub use roles::closure;

@@ -9,7 +9,6 @@ use crate::{
     view,
 };
 use actix_web::{HttpRequest, web};
-use aws_lc_rs::digest::{SHA256, digest};
 use ferrostack_db::Change;
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, base_url, created, json, no_content, query_pairs};
 use ferrostack_model::{Error, Result, Timestamp, id};
@@ -55,11 +54,6 @@ fn properties() -> Value {
 static CREATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &["user_id", "type", "blob"]));
 static UPDATE: LazyLock<Checks> =
     LazyLock::new(|| Checks::of(json!({"type": "object", "properties": properties(), "minProperties": 1})));
-
-/// The id of a credential of type `ec2`.
-pub(crate) fn id_of_access(access: &str) -> String {
-    hex::encode(digest(&SHA256, access.as_bytes()))
-}
 
 /// 403 for a token got by a trust, an application credential or an EC2 credential: who holds only that must not
 /// read or make what outlives it (Keystone's fix of bug 2159643).
@@ -187,7 +181,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         if project_id.is_none() {
             return Err(Error::bad_request("An ec2 credential requires project_id").into());
         }
-        id_of_access(members.get("access").and_then(Value::as_str).unwrap_or_default())
+        store::credential::ec2_id(members.get("access").and_then(Value::as_str).unwrap_or_default())
     } else {
         id::hex()
     };

@@ -1,13 +1,16 @@
 //! `/v3/users/{user_id}/credentials/OS-EC2`: credentials of type `ec2`, by access key.
 
-use super::credentials::{id_of_access, insert, only_in_person};
+use super::credentials::{insert, only_in_person};
 use crate::{
     app::App,
     faults,
     input::{self, Checks},
     keys::random_hex,
     list,
-    store::{self, credential::Credential},
+    store::{
+        self,
+        credential::{Credential, EC2, ec2_id},
+    },
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -16,8 +19,6 @@ use ferrostack_model::{Result, Timestamp, id};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The type of these credentials.
-pub(crate) const EC2: &str = "ec2";
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 32;
 
@@ -59,7 +60,7 @@ async fn user_exists(app: &App, id: &str) -> Result<()> {
 /// The user's credential with the access key. A missing one counts as the path's user's, so that only its owner
 /// learns that it is missing.
 async fn allowed(app: &App, ctx: &Ctx, user_id: &str, access: &str, rule: &str) -> Result<Credential> {
-    let row = store::credential::get(app.db.reader(), &id_of_access(access)).await?;
+    let row = store::credential::get(app.db.reader(), &ec2_id(access)).await?;
     let row = row.filter(|row| row.kind == EC2);
     let owner = row.as_ref().map_or(user_id, |row| &row.user_id);
     ctx.enforce(rule, &[("target.credential.user_id", owner), ("user_id", user_id)])?;
@@ -105,7 +106,7 @@ async fn create(
     let access = id::hex();
     let blob = json!({"access": access, "secret": random_hex(SECRET_BYTES)?, "trust_id": null});
     let row = Credential {
-        id: id_of_access(&access),
+        id: ec2_id(&access),
         user_id: user.into_inner(),
         project_id: Some(project_id),
         kind: EC2.into(),

@@ -7,6 +7,7 @@ mod credentials;
 mod domain_config;
 mod domains;
 mod ec2;
+mod ec2tokens;
 mod endpoints;
 mod feed;
 mod grants;
@@ -40,6 +41,7 @@ pub fn table() -> Vec<Route> {
         consumers::rows(),
         credentials::rows(),
         ec2::rows(),
+        ec2tokens::rows(),
         domains::rows(),
         domain_config::rows(),
         roles::rows(),

@@ -39,13 +39,18 @@ pub(super) async fn catalog_for(app: &App, context: &Context) -> Result<Value> {
     Ok(view::catalog::catalog(&services, &endpoints, context.project_id(), &context.user.id))
 }
 
-async fn body(app: &App, req: &HttpRequest, claims: &TokenClaims, context: &Context) -> Result<Value> {
+pub(super) async fn body(
+    app: &App,
+    req: &HttpRequest,
+    claims: &TokenClaims,
+    context: &Context,
+) -> Result<Value> {
     let plain = query_pairs(req.query_string()).iter().any(|(name, _)| name == "nocatalog");
     let catalog = if plain { None } else { Some(catalog_for(app, context).await?) };
     Ok(view::token::token(claims, context, catalog))
 }
 
-fn with_token(mut response: HttpResponse, token: &str) -> ApiResult {
+pub(super) fn with_token(mut response: HttpResponse, token: &str) -> ApiResult {
     let value = HeaderValue::from_str(token).map_err(|_| Error::internal("a token is no header value"))?;
     response.headers_mut().insert(HeaderName::from_static(SUBJECT), value);
     Ok(response)

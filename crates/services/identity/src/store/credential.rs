@@ -2,8 +2,19 @@
 
 use super::{Exec, changed, run, unique};
 use crate::faults;
+use aws_lc_rs::digest::{SHA256, digest};
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
+
+/// The type of credentials that sign requests.
+pub const EC2: &str = "ec2";
+/// The type of credentials whose blob is the base32 secret of one-time passwords.
+pub const TOTP: &str = "totp";
+
+/// The id of the credential of type `ec2` with an access key.
+pub fn ec2_id(access: &str) -> String {
+    hex::encode(digest(&SHA256, access.as_bytes()))
+}
 
 /// A credential's row.
 #[derive(Clone, Debug, sqlx::FromRow)]
