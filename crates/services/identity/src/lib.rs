@@ -4,6 +4,7 @@ mod app;
 mod auth;
 mod bootstrap;
 mod compliance;
+mod endpoint_filter;
 mod faults;
 mod input;
 mod keys;

@@ -10,12 +10,14 @@ mod it {
     mod credentials;
     mod domain_config;
     mod ec2;
+    mod endpoint_filter;
     mod grants;
     mod hostile;
     mod limits;
     mod lists;
     mod matrix;
     mod people;
+    mod policies;
     mod policy_file;
     mod projects;
     mod revocations;

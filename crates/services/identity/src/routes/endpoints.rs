@@ -164,8 +164,10 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_endpoint", &[])?;
-    if store::endpoint::delete(app.db.writer(), &id).await? == 0 {
+    let mut work = app.begin().await?;
+    if store::endpoint::delete(&mut *work.tx, &id).await? == 0 {
         return Err(faults::not_found("endpoint", &id).into());
     }
+    app.commit(work).await?;
     no_content()
 }

@@ -8,11 +8,15 @@ mod domain_config;
 mod domains;
 mod ec2;
 mod ec2tokens;
+mod endpoint_filters;
+mod endpoint_groups;
+mod endpoint_policy;
 mod endpoints;
 mod feed;
 mod grants;
 mod groups;
 mod limits;
+mod policies;
 mod projects;
 mod regions;
 mod registered_limits;
@@ -49,6 +53,10 @@ pub fn table() -> Vec<Route> {
         assignments::rows(),
         services::rows(),
         endpoints::rows(),
+        endpoint_groups::rows(),
+        endpoint_filters::rows(),
+        policies::rows(),
+        endpoint_policy::rows(),
         regions::rows(),
         registered_limits::rows(),
         limits::rows(),

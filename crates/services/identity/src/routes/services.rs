@@ -73,7 +73,9 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    store::service::insert(app.db.writer(), &service).await?;
+    let mut work = app.begin().await?;
+    store::service::insert(&mut *work.tx, &service).await?;
+    app.commit(work).await?;
     created(&json!({"service": view::service::service(&service, &base_url(&req))}))
 }
 
@@ -101,9 +103,11 @@ async fn update(
         service.enabled = enabled.into();
     }
     service.extra = input::keep(&service.extra, input, KNOWN);
-    if store::service::update(app.db.writer(), &service).await? != Change::Updated {
+    let mut work = app.begin().await?;
+    if store::service::update(&mut *work.tx, &service).await? != Change::Updated {
         return Err(faults::raced("service").into());
     }
+    app.commit(work).await?;
     json(&json!({"service": view::service::service(&service, &base_url(&req))}))
 }
 

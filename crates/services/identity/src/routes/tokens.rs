@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     auth::{self, Context},
-    faults, store, view,
+    endpoint_filter, faults, view,
 };
 use actix_web::{
     HttpRequest, HttpResponse, http::Method, http::header::HeaderName, http::header::HeaderValue, web,
@@ -34,8 +34,7 @@ pub(super) fn rows() -> Vec<Route> {
 
 /// The catalog as the token's holder sees it.
 pub(super) async fn catalog_for(app: &App, context: &Context) -> Result<Value> {
-    let services = store::service::list(app.db.reader(), "").await?;
-    let endpoints = store::endpoint::list(app.db.reader(), "", "", "").await?;
+    let (services, endpoints) = endpoint_filter::catalog_of(&app.db, context.project_id()).await?;
     Ok(view::catalog::catalog(&services, &endpoints, context.project_id(), &context.user.id))
 }
 
