@@ -199,8 +199,13 @@ impl LocalVerifier {
 
     async fn ask_identity(&self, token: &str) -> Result<()> {
         let url = format!("{}/auth/tokens?nocatalog", self.client.auth_url());
-        let response =
-            self.client.send(Method::GET, &url, None, |r| r.header("X-Subject-Token", token)).await?;
+        let response = self
+            .client
+            .send(Method::GET, &url, None, |r| {
+                // The edge keeps to them.
+                r.header("X-Subject-Token", token).header("OpenStack-Identity-Access-Rules", "1.0")
+            })
+            .await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED => Err(Error::unauthorized()),

@@ -1,6 +1,6 @@
 //! The one middleware: request id, path forms, microversion, token, error body, access log, metrics.
 
-use crate::{Access, ApiError, Ctx, Route, Style, base_url, nova, server::ServiceSpec};
+use crate::{Access, ApiError, Ctx, Route, Style, access_rules, base_url, nova, server::ServiceSpec};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
@@ -181,6 +181,7 @@ async fn prepare(
     if req.uri().to_string().contains("%00") {
         return Err((None, Error::bad_request("The request URI holds a NUL character.")));
     }
+    let asked_for = req.path().to_owned();
     let shape = reshape(spec.style, req.path());
     if shape.path != req.path() {
         rewrite(req, &shape.path);
@@ -196,6 +197,12 @@ async fn prepare(
     let token = header_text(req, "x-auth-token").map(str::to_owned);
     let caller = match token {
         Some(token) if needs_token || found.public => match spec.verifier.verify(&token).await {
+            Ok(caller) if !keeps_to_access_rules(&caller, req, spec, &asked_for).await => {
+                if !found.public {
+                    return Err((None, Error::unauthorized()));
+                }
+                None
+            }
             Ok(caller) => Some(caller),
             Err(_) if found.public => None,
             Err(error) => return Err((None, error)),
@@ -216,6 +223,27 @@ async fn prepare(
         return Err((stamp, Error::bad_request(text)));
     }
     Ok(Prepared { version, stamp, legacy: shape.legacy, project_in_url: shape.project_id, caller })
+}
+
+/// Whether the caller's token may make this request at all, as keystonemiddleware decides: an application
+/// credential's access rules allow it, or another service asks on the caller's behalf, who was checked there.
+async fn keeps_to_access_rules(
+    caller: &Caller,
+    req: &ServiceRequest,
+    spec: &ServiceSpec,
+    path: &str,
+) -> bool {
+    let Some(rules) = caller.claims.app_cred.as_ref().and_then(|c| c.access_rules.as_ref()) else {
+        return true;
+    };
+    // Our services' names are their types in the catalog.
+    if access_rules::allow(rules, spec.name, req.method().as_str(), path) {
+        return true;
+    }
+    match header_text(req, "x-service-token") {
+        Some(token) => spec.verifier.verify(token).await.is_ok_and(|service| service.has_role("service")),
+        None => false,
+    }
 }
 
 /// Whether Nova's URL map sends the path to one of its APIs or version documents.

@@ -1,6 +1,7 @@
 //! What all HTTP services share: the route table, error bodies, request ids, microversions, tokens, paging,
 //! limits, access log, health and metrics. No routes of its own but `/healthcheck` and `/metrics`.
 
+mod access_rules;
 mod answer;
 mod body;
 mod context;

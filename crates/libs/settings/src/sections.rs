@@ -140,6 +140,15 @@ pub struct Identity {
     pub totp_included_previous_windows: u8,
     /// Lifetime of the receipt for a part of the methods that a user's rules ask for, seconds.
     pub receipt_ttl_seconds: i64,
+    /// Application credentials a user may have; -1: any number.
+    pub application_credential_user_limit: i64,
+    /// How many times a trust can be handed on.
+    pub max_redelegation_count: i64,
+    /// Whether a token for a project or domain can be exchanged for one of another scope.
+    pub allow_rescope_scoped_token: bool,
+    /// Application credentials and trusts are made only with a token whose login is not older than so many seconds;
+    /// 0: any age.
+    pub delegation_max_token_age_seconds: i64,
     /// bcrypt cost of new password hashes.
     pub bcrypt_cost: u32,
     /// Password hashes computed at once, on threads of low priority; more wait. 0: as many as CPUs.
@@ -170,6 +179,10 @@ impl Default for Identity {
             ec2_auth_ttl_seconds: 900,
             totp_included_previous_windows: 1,
             receipt_ttl_seconds: 300,
+            application_credential_user_limit: -1,
+            max_redelegation_count: 3,
+            allow_rescope_scoped_token: true,
+            delegation_max_token_age_seconds: 0,
             bcrypt_cost: 12,
             hash_parallelism: 0,
             limit_model: LimitModel::Flat,

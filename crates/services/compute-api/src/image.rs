@@ -68,15 +68,9 @@ impl ImageApi {
         };
         let base = base.trim_end_matches('/');
         let url = format!("{}/v2/images/{}", base.strip_suffix("/v2").unwrap_or(base), segment(id));
-        let response = self
-            .client
-            .http()
-            .get(&url)
-            .header("X-Auth-Token", &caller.token.0)
-            .header("X-Openstack-Request-Id", request_id)
-            .send()
-            .await
-            .map_err(transport_error)?;
+        let request = self.client.on_behalf(caller, self.client.http().get(&url)).await?;
+        let response =
+            request.header("X-Openstack-Request-Id", request_id).send().await.map_err(transport_error)?;
         if !response.status().is_success() {
             let error = answer_error(response).await;
             // Glance refuses what the caller may not see; to them it does not exist.

@@ -150,15 +150,9 @@ impl NetworkApi {
         request_id: &str,
     ) -> Result<T> {
         let url = format!("{}/{path}", self.base().await?);
-        let response = self
-            .client
-            .http()
-            .get(&url)
-            .header("X-Auth-Token", &caller.token.0)
-            .header("X-Openstack-Request-Id", request_id)
-            .send()
-            .await
-            .map_err(transport_error)?;
+        let request = self.client.on_behalf(caller, self.client.http().get(&url)).await?;
+        let response =
+            request.header("X-Openstack-Request-Id", request_id).send().await.map_err(transport_error)?;
         if !response.status().is_success() {
             return Err(answer_error(response).await);
         }

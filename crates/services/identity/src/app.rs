@@ -42,10 +42,25 @@ pub struct App {
     pub limit_model: LimitModel,
     /// `[identity.security]`.
     pub security: Security,
+    /// Limits of application credentials, trusts and re-scoping.
+    pub delegation: DelegationLimits,
     /// `http://host:5000/v3` for `WWW-Authenticate`.
     pub auth_uri: String,
     /// Held to write from the moment a rule is stamped until it is committed; issuing a token takes it to read.
     pub stamping: RwLock<()>,
+}
+
+/// The operator's limits of application credentials, trusts and re-scoping: settings of `[identity]`.
+#[derive(Clone, Copy, Debug)]
+pub struct DelegationLimits {
+    /// `application_credential_user_limit`: application credentials a user may have; negative: any number.
+    pub user_limit: i64,
+    /// `max_redelegation_count`
+    pub max_redelegation_count: i64,
+    /// `allow_rescope_scoped_token`
+    pub allow_rescope_scoped_token: bool,
+    /// `delegation_max_token_age_seconds`; 0: any age.
+    pub max_token_age_seconds: i64,
 }
 
 /// A write transaction with the revocations that follow from it.

@@ -2,7 +2,7 @@
 
 use crate::{faults, list, store};
 use ferrostack_http::{Ctx, Schema};
-use ferrostack_model::{Error, Result};
+use ferrostack_model::{Error, Result, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// A body's checks, compiled at first use.
@@ -54,7 +54,7 @@ impl Checks {
 
 /// An error about a password without its value.
 fn without_password(error: Error) -> Error {
-    let field = ["password", "original_password"]
+    let field = ["password", "original_password", "secret"]
         .into_iter()
         .find(|f| error.public.starts_with(&format!("Invalid input for field/attribute {f}. ")));
     match field {
@@ -132,6 +132,18 @@ pub fn keep(extra: &str, input: &Map<String, Value>, known: &[&str]) -> String {
         }
     }
     store::text(&members)
+}
+
+/// The member `expires_at`, if given and not null: UTC unless it says otherwise. 400 if it is no time, or past.
+pub fn expiry(input: &Map<String, Value>, now: Timestamp) -> Result<Option<Timestamp>> {
+    const CLIENT: &str = "The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error.";
+    let Some(text) = string(input, "expires_at") else { return Ok(None) };
+    let at = Timestamp::parse(text)
+        .ok_or_else(|| Error::bad_request(format!("Timestamp not in expected format. {CLIENT}")))?;
+    if at <= now {
+        return Err(Error::bad_request(format!("The 'expires_at' must not be before now. {CLIENT}")));
+    }
+    Ok(Some(at))
 }
 
 /// Resource options after an update: null removes one.

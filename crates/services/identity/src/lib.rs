@@ -14,7 +14,6 @@ mod passwords;
 mod policy;
 mod revocations;
 pub mod routes;
-#[allow(dead_code)] // until application credentials use it
 mod secrets;
 mod store;
 mod vault;
@@ -70,6 +69,12 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
         limit_model: settings.identity.limit_model,
         security: settings.identity.security.clone(),
+        delegation: app::DelegationLimits {
+            user_limit: settings.identity.application_credential_user_limit,
+            max_redelegation_count: settings.identity.max_redelegation_count,
+            allow_rescope_scoped_token: settings.identity.allow_rescope_scoped_token,
+            max_token_age_seconds: settings.identity.delegation_max_token_age_seconds,
+        },
         auth_uri: format!("{base}:{}/v3", address.port()),
         stamping: tokio::sync::RwLock::new(()),
     });

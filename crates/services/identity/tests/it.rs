@@ -4,6 +4,7 @@
 
 mod it {
     mod api_ref;
+    mod application_credentials;
     mod bootstrap;
     mod catalog;
     mod consumers;

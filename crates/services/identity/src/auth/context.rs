@@ -1,6 +1,9 @@
 //! A user on a scope, as the database has it now.
 
-use super::roles::{Target, effective};
+use super::{
+    delegation::Delegation,
+    roles::{Target, effective},
+};
 use crate::store::{self, project::Project, role::Role, user::User};
 use ferrostack_db::Db;
 use ferrostack_model::{DomainRef, ProjectRef, Result, Timestamp, TokenClaims};
@@ -29,6 +32,8 @@ pub struct Context {
     pub scope: Scope,
     /// Roles there, implied ones included; never empty unless unscoped.
     pub roles: Vec<Role>,
+    /// What limits the login.
+    pub delegation: Option<Delegation>,
 }
 
 /// A domain by id and name.
@@ -67,13 +72,18 @@ impl Context {
         if roles.is_empty() && !matches!(scope, Scope::Unscoped) {
             return Ok(None);
         }
-        Ok(Some(Self { user, user_domain, scope, roles }))
+        Ok(Some(Self { user, user_domain, scope, roles, delegation: None }))
     }
 
     /// What `claims` say, read anew; `None` if any of it is gone, disabled or not granted any more.
     pub async fn of_claims(db: &Db, claims: &TokenClaims) -> Result<Option<Self>> {
         let Some(user) = store::user::get(db.reader(), &claims.sub).await? else { return Ok(None) };
         let Some(user_domain) = Self::user_domain(db, &user).await? else { return Ok(None) };
+        match Delegation::of_claims(db, claims).await? {
+            Some(Some(limit)) => return limit.context(db, user, user_domain).await,
+            Some(None) => return Ok(None),
+            None => {}
+        }
         let scope = if let Some(project) = &claims.project {
             match store::project::get(db.reader(), &project.id).await? {
                 Some(project) => Self::project_scope(db, project).await?,
@@ -131,6 +141,9 @@ impl Context {
             }
             Scope::Domain(d) => claims.domain = Some(domain_ref(d)),
             Scope::System => claims.system = true,
+        }
+        if let Some(limit) = &self.delegation {
+            limit.mark(&mut claims);
         }
         claims
     }

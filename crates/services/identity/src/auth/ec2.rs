@@ -1,7 +1,7 @@
 //! A token for a request signed with an EC2 credential.
 
 use super::{
-    Context,
+    Context, Delegation,
     issue::{Issued, issue_to},
     methods::Proven,
     request::{Key, ScopeWish},
@@ -54,8 +54,8 @@ pub async fn redeem(app: &App, body: &Value, signed: Signed) -> Result<Issued> {
         return Err(Error::unauthorized());
     }
     let project = row.project_id.clone().ok_or_else(Error::unauthorized)?;
-    let scope = ScopeWish::Project(Key::Id(project));
-    issue_to(app, &scope, async |_| prove(app, &row).await).await
+    let scope = ScopeWish::Project(Key::Id(project.clone()));
+    issue_to(app, &scope, async |_| prove(app, &row, &project).await).await
 }
 
 fn holds(app: &App, secret: &str, given: &Map<String, Value>, signed: Signed) -> bool {
@@ -70,12 +70,18 @@ fn holds(app: &App, secret: &str, given: &Map<String, Value>, signed: Signed) ->
 }
 
 /// The credential's enabled user, if the credential is still what was looked at.
-async fn prove(app: &App, row: &Credential) -> Result<Proven> {
+async fn prove(app: &App, row: &Credential, project: &str) -> Result<Proven> {
     let now = store::credential::get(app.db.reader(), &row.id).await?;
     if now.is_none_or(|now| now.generation != row.generation) {
         return Err(Error::unauthorized());
     }
     let user = store::user::get(app.db.reader(), &row.user_id).await?.ok_or_else(Error::unauthorized)?;
     let user_domain = Context::user_domain(&app.db, &user).await?.ok_or_else(Error::unauthorized)?;
-    Ok(Proven { user, user_domain, methods: vec![METHOD.into()], parent: None })
+    Ok(Proven {
+        user,
+        user_domain,
+        methods: vec![METHOD.into()],
+        parent: None,
+        delegation: Some(Delegation::Project(project.into())),
+    })
 }

@@ -1,14 +1,17 @@
 //! Issuing a token, and finding out what a token stands for now.
 
 use super::{
-    Context, Scope, find,
-    methods::{self, Proven},
+    Context, Scope,
+    delegation::Delegation,
+    find,
+    methods::{self, Parent, Proven},
     request::{AuthRequest, ScopeWish},
     roles::{Target, effective},
 };
 use crate::{
     app::App,
-    store::{self, revocation::Clock, user::User},
+    faults,
+    store::{self, project::Project, revocation::Clock, user::User},
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -48,13 +51,19 @@ pub async fn issue_to(
         let clock = app.revocations.sync(&app.db).await?;
         let now = Timestamp(Timestamp::now().0.max(clock.stamp + 1));
         let proven = prove(now).await?;
-        let (expires, mut audit) = match &proven.parent {
+        let (mut expires, mut audit) = match &proven.parent {
             Some(parent) => (parent.expires, vec![parent.chain.clone()]),
             None => (now.plus_seconds(app.token_ttl), Vec::new()),
         };
         audit.insert(0, audit_id()?);
         let methods = proven.methods.clone();
+        if let Some(parent) = &proven.parent {
+            may_rescope(app, parent, scope)?;
+        }
         let context = scoped(app, proven, scope).await?;
+        if let Some(end) = context.delegation.as_ref().and_then(Delegation::expires) {
+            expires = expires.min(end);
+        }
         let claims = context.claims(now, expires, audit, methods);
         let current = settled_clock(app).await?;
         app.revocations.catch_up(&app.db, current).await?;
@@ -92,8 +101,46 @@ fn audit_id() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(raw))
 }
 
+/// 403 for what no token may be exchanged for: one for the system is not for projects and domains, and with
+/// `identity.allow_rescope_scoped_token` off a scoped one is for nothing else.
+fn may_rescope(app: &App, parent: &Parent, wish: &ScopeWish) -> Result<()> {
+    if parent.system && matches!(wish, ScopeWish::Project(_) | ScopeWish::Domain(_)) {
+        return Err(faults::forbidden_action(
+            "Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.",
+        ));
+    }
+    if parent.scoped && !app.delegation.allow_rescope_scoped_token {
+        return Err(faults::forbidden_action("rescope a scoped token."));
+    }
+    Ok(())
+}
+
+/// The scope of a limited login: nothing said or its own project.
+async fn limited(
+    app: &App,
+    user: User,
+    user_domain: Project,
+    limit: Delegation,
+    wish: &ScopeWish,
+) -> Result<Context> {
+    let own = match wish {
+        ScopeWish::Default => true,
+        ScopeWish::Project(key) => {
+            find::project(app, key).await?.is_some_and(|project| project.id == limit.project_id())
+        }
+        ScopeWish::Unscoped | ScopeWish::Domain(_) | ScopeWish::System | ScopeWish::Trust(_) => false,
+    };
+    if !own {
+        return Err(Error::unauthorized());
+    }
+    limit.context(&app.db, user, user_domain).await?.ok_or_else(Error::unauthorized)
+}
+
 async fn scoped(app: &App, proven: Proven, wish: &ScopeWish) -> Result<Context> {
-    let Proven { user, user_domain, .. } = proven;
+    let Proven { user, user_domain, delegation, .. } = proven;
+    if let Some(limit) = delegation {
+        return limited(app, user, user_domain, limit, wish).await;
+    }
     let scope = match wish {
         ScopeWish::Unscoped => Some(Scope::Unscoped),
         ScopeWish::Default => Some(default_scope(app, &user).await?),
@@ -105,7 +152,7 @@ async fn scoped(app: &App, proven: Proven, wish: &ScopeWish) -> Result<Context> 
             find::domain(app, key).await?.filter(|d| d.enabled == 1).map(|d| Scope::Domain(Box::new(d)))
         }
         ScopeWish::System => Some(Scope::System),
-        ScopeWish::Unknown => None,
+        ScopeWish::Trust(_) => None,
     };
     let scope = scope.ok_or_else(Error::unauthorized)?;
     Context::on(&app.db, user, user_domain, scope).await?.ok_or_else(Error::unauthorized)

@@ -1,6 +1,7 @@
 //! From credentials to a token and back.
 
 mod context;
+pub mod delegation;
 mod ec2;
 mod find;
 mod issue;
@@ -10,6 +11,7 @@ mod roles;
 mod signature;
 
 pub use context::{Context, Scope};
+pub use delegation::Delegation;
 pub use ec2::{Signed, redeem};
 pub use issue::{issue, subject_of};
 pub use request::schema;

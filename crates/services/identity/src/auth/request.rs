@@ -31,6 +31,17 @@ pub enum Method {
     Password(Key, Secret),
     /// A token got before.
     Token(Secret),
+    /// An application credential with its secret.
+    AppCred(AppCredKey, Secret),
+}
+
+/// An application credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppCredKey {
+    /// By id; the owner if the request names one.
+    Id(String, Option<Key>),
+    /// By name and owner.
+    Name(String, Key),
 }
 
 /// What the token shall be for.
@@ -46,8 +57,8 @@ pub enum ScopeWish {
     Domain(DomainKey),
     /// The deployment.
     System,
-    /// Something we do not offer (a trust, another system than all).
-    Unknown,
+    /// What a trust, by id, gives.
+    Trust(String),
 }
 
 /// A parsed request.
@@ -74,6 +85,8 @@ static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
                     "methods": {"type": "array", "items": text},
                     "password": {"type": "object", "properties": {"user": user}},
                     "token": {"type": "object", "properties": {"id": text}, "required": ["id"]},
+                    "application_credential": {"type": "object", "required": ["secret"],
+                        "properties": {"id": text, "name": text, "secret": text, "user": named}},
                 },
                 "required": ["methods"],
             },
@@ -82,7 +95,7 @@ static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
                 "properties": {
                     "project": named, "domain": domain,
                     "system": {"type": "object", "properties": {"all": {"type": "boolean"}}},
-                    "OS-TRUST:trust": {"type": "object"},
+                    "OS-TRUST:trust": {"type": "object", "properties": {"id": text}, "required": ["id"]},
                 },
             },
         },
@@ -149,6 +162,13 @@ impl AuthRequest {
                     Method::Password(key, Secret(password))
                 }
                 "token" => Method::Token(Secret(text(given?, "id").unwrap_or_default())),
+                "application_credential" => {
+                    // The credential says what its tokens are for.
+                    if auth.get("scope").is_some() {
+                        return Err(no_scope_of_its_own());
+                    }
+                    app_cred(given?)?
+                }
                 _ => return Err(unsupported()),
             });
         }
@@ -172,6 +192,30 @@ fn without_values(complaint: &str) -> Error {
     })
 }
 
+fn app_cred(given: &Value) -> Result<Method> {
+    let owner = match given.get("user") {
+        Some(user) => Some(key(user, "user")?),
+        None => None,
+    };
+    let missing = |what: &str| faults::expected(what, "application_credential");
+    let which = match (text(given, "id"), text(given, "name"), owner) {
+        (Some(id), _, owner) => AppCredKey::Id(id, owner),
+        (None, Some(name), Some(owner)) => AppCredKey::Name(name, owner),
+        (None, Some(_), None) => return Err(missing("user")),
+        (None, None, _) => return Err(missing("id or name")),
+    };
+    let secret = text(given, "secret").ok_or_else(|| missing("secret"))?;
+    Ok(Method::AppCred(which, Secret(secret)))
+}
+
+fn no_scope_of_its_own() -> Error {
+    let mut error = Error::unauthorized();
+    error.public =
+        "Error authenticating with application credential: Application credentials cannot request a scope."
+            .into();
+    error
+}
+
 fn unsupported() -> Error {
     let mut error = Error::unauthorized();
     error.public = "Attempted to authenticate with an unsupported method.".into();
@@ -191,7 +235,10 @@ fn scope(value: Option<&Value>) -> Result<ScopeWish> {
         ["system"] if value["system"]["all"] == true => Ok(ScopeWish::System),
         ["system"] => Err(faults::expected("all", "system")),
         ["unscoped"] => Ok(ScopeWish::Unscoped),
-        ["OS-TRUST:trust"] => Ok(ScopeWish::Unknown),
+        ["OS-TRUST:trust"] => match text(&value["OS-TRUST:trust"], "id") {
+            Some(id) => Ok(ScopeWish::Trust(id)),
+            None => Err(faults::expected("id", "OS-TRUST:trust")),
+        },
         _ => Err(one_scope()),
     }
 }
@@ -248,6 +295,37 @@ mod tests {
         );
     }
 
+    #[test]
+    fn application_credentials_by_id_or_by_name_and_owner() {
+        let body = |cred: Value| json!({"auth": {"identity": {"methods": ["application_credential"], "application_credential": cred}}});
+        let parsed = |cred: Value| AuthRequest::parse(&body(cred)).unwrap().methods.remove(0);
+        let Method::AppCred(which, _) = parsed(json!({"id": "a", "secret": "s"})) else { panic!() };
+        assert_eq!(which, AppCredKey::Id("a".into(), None));
+        let Method::AppCred(which, _) = parsed(json!({"name": "a", "user": {"id": "u"}, "secret": "s"}))
+        else {
+            panic!()
+        };
+        assert_eq!(which, AppCredKey::Name("a".into(), Key::Id("u".into())));
+        assert_eq!(refused(body(json!({"id": "a"}))), (400, "'secret' is a required property".into()));
+        let wants = |cred: Value| refused(body(cred)).1;
+        assert!(
+            wants(json!({"secret": "s"})).starts_with("Expecting to find id or name in application_cred")
+        );
+        assert!(
+            wants(json!({"name": "a", "secret": "s"})).starts_with("Expecting to find user in application")
+        );
+        let named = json!({"name": "a", "secret": "s", "user": {"name": "bob"}});
+        assert!(wants(named).starts_with("Expecting to find domain in user."));
+        let mut scoped = body(json!({"id": "a", "secret": "s"}));
+        for scope in [json!("unscoped"), json!({"project": {"id": "p"}}), json!({"system": {"all": true}})] {
+            scoped["auth"]["scope"] = scope;
+            assert_eq!(refused(scoped.clone()).0, 401);
+        }
+        let hidden = refused(body(json!({"id": "a", "secret": ["hunter2"]})));
+        assert_eq!(hidden.0, 400);
+        assert!(!hidden.1.contains("hunter2"));
+    }
+
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -256,8 +334,22 @@ mod tests {
             ".{0,8}".prop_map(Value::String)
         ];
         let names = prop::sample::select(vec![
-            "auth", "identity", "methods", "password", "token", "user", "id", "name", "domain", "scope",
-            "project", "system", "all",
+            "auth",
+            "identity",
+            "methods",
+            "password",
+            "token",
+            "user",
+            "id",
+            "name",
+            "domain",
+            "scope",
+            "project",
+            "system",
+            "all",
+            "application_credential",
+            "secret",
+            "OS-TRUST:trust",
         ]);
         leaf.prop_recursive(6, 48, 6, move |inner| {
             prop_oneof![

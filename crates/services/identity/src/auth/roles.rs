@@ -33,9 +33,8 @@ pub async fn ancestors(db: &Db, project: &Project) -> Result<Vec<String>> {
     Ok(above)
 }
 
-/// The roles of a user on `target`, implied ones included, in the order of their making. Domain roles are left
-/// out: only what they imply counts in a token.
-pub async fn effective(db: &Db, user_id: &str, target: Target<'_>) -> Result<Vec<Role>> {
+/// The ids of the roles of a user on `target`, implied ones and domains' own included.
+pub async fn held(db: &Db, user_id: &str, target: Target<'_>) -> Result<HashSet<String>> {
     let assignments = store::assignment::list_of_user(db.reader(), user_id).await?;
     let above = match target {
         Target::Project(project) if assignments.iter().any(|a| a.inherited == 1) => {
@@ -45,12 +44,30 @@ pub async fn effective(db: &Db, user_id: &str, target: Target<'_>) -> Result<Vec
     };
     let direct: HashSet<String> =
         assignments.iter().filter(|a| applies(a, target, &above)).map(|a| a.role_id.clone()).collect();
-    if direct.is_empty() {
+    with_implied(db, direct).await
+}
+
+/// `roles` with all they imply.
+pub async fn with_implied(db: &Db, roles: HashSet<String>) -> Result<HashSet<String>> {
+    if roles.is_empty() {
+        return Ok(roles);
+    }
+    Ok(closure(roles, &store::role::implications(db.reader()).await?))
+}
+
+/// Those of `ids` that count in a token, in the order of their making: not domains' own roles, of which only what
+/// they imply counts.
+pub async fn countable(db: &Db, ids: &HashSet<String>) -> Result<Vec<Role>> {
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let all = closure(direct, &store::role::implications(db.reader()).await?);
     let roles = store::role::list_all(db.reader()).await?;
-    Ok(roles.into_iter().filter(|r| r.domain_id.is_empty() && all.contains(&r.id)).collect())
+    Ok(roles.into_iter().filter(|r| r.domain_id.is_empty() && ids.contains(&r.id)).collect())
+}
+
+/// The roles of a user on `target` as they count in a token.
+pub async fn effective(db: &Db, user_id: &str, target: Target<'_>) -> Result<Vec<Role>> {
+    countable(db, &held(db, user_id, target).await?).await
 }
 
 fn applies(assignment: &Assignment, target: Target<'_>, above: &[String]) -> bool {

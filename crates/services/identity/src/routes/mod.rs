@@ -1,6 +1,8 @@
 //! The route table.
 
 mod access;
+mod access_rules;
+mod application_credentials;
 mod assignments;
 mod consumers;
 mod credentials;
@@ -39,6 +41,8 @@ pub fn table() -> Vec<Route> {
         feed::rows(),
         users::rows(),
         user_passwords::rows(),
+        application_credentials::rows(),
+        access_rules::rows(),
         groups::rows(),
         projects::rows(),
         tags::rows(),

@@ -184,6 +184,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
     let implied = store::role::implications(&mut *work.tx).await?;
     let all = store::role::list_all(&mut *work.tx).await?;
     let lost = crate::auth::closure([role.id.clone()].into(), &implied);
+    store::application_credential::delete_with_role(&mut *work.tx, &id).await?;
     store::role::delete(&mut *work.tx, &id).await?;
     if role.domain_id.is_empty() {
         work.revoke_role(&role.name);

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 const PATH: &str = "/v3/auth/tokens";
 const SUBJECT: &str = "x-subject-token";
+/// By this header a service says that it keeps to access rules, `1.0` or later.
+const ACCESS_RULES: &str = "openstack-identity-access-rules";
 
 pub(super) fn rows() -> Vec<Route> {
     vec![
@@ -82,9 +84,18 @@ async fn subject(
     Ok((token.to_owned(), claims, context))
 }
 
+fn keeps_access_rules(req: &HttpRequest) -> bool {
+    let version = req.headers().get(ACCESS_RULES).and_then(|v| v.to_str().ok());
+    version.and_then(|v| v.trim().parse::<f64>().ok()).is_some_and(|v| v >= 1.0)
+}
+
 async fn validate(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let rule = if req.method() == Method::HEAD { "identity:check_token" } else { "identity:validate_token" };
     let (token, claims, context) = subject(&app, &ctx, &req, rule).await?;
+    // Who does not know of the rules would let the token do anything.
+    if claims.app_cred.as_ref().is_some_and(|c| c.access_rules.is_some()) && !keeps_access_rules(&req) {
+        return Err(Error::not_found("Failed to validate token").into());
+    }
     with_token(json(&body(&app, &req, &claims, &context).await?)?, &token)
 }
 

@@ -201,6 +201,10 @@ async fn update(
     if store::user::update(&mut *work.tx, &user).await? != Change::Updated {
         return Err(faults::raced("user").into());
     }
+    if was_enabled && user.enabled == 0 {
+        // As in Keystone: who comes back makes new ones.
+        store::application_credential::delete_of_user(&mut *work.tx, &user.id).await?;
+    }
     if new_password || (was_enabled && user.enabled == 0) {
         work.revoke_user(&user.id);
     }

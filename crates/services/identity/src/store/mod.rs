@@ -1,5 +1,7 @@
 //! All SQL, one file a noun.
 
+pub mod access_rule;
+pub mod application_credential;
 pub mod assignment;
 pub mod bootstrap;
 pub mod consumer;

@@ -1,5 +1,6 @@
 //! Domain types as JSON.
 
+pub mod application_credential;
 pub mod assignment;
 pub mod catalog;
 pub mod consumer;

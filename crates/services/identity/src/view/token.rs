@@ -1,6 +1,6 @@
 //! The body of a token.
 
-use crate::auth::{Context, Scope};
+use crate::auth::{Context, Delegation, Scope};
 use crate::store::project::Project;
 use ferrostack_model::TokenClaims;
 use serde_json::{Value, json};
@@ -36,6 +36,17 @@ pub fn token(claims: &TokenClaims, context: &Context, catalog: Option<Value>) ->
         if let Some(catalog) = catalog {
             body["catalog"] = catalog;
         }
+    }
+    match &context.delegation {
+        Some(Delegation::AppCred(cred)) => {
+            let mut shown =
+                json!({"id": cred.row.id, "name": cred.row.name, "restricted": !cred.unrestricted()});
+            if !cred.rules.is_empty() {
+                shown["access_rules"] = cred.rules.iter().map(super::application_credential::rule).collect();
+            }
+            body["application_credential"] = shown;
+        }
+        Some(Delegation::Project(_)) | None => {}
     }
     json!({"token": body})
 }

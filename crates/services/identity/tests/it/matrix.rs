@@ -29,6 +29,9 @@ const FOR_OWNERS: &[&str] = &[
     "GET /v3/users/{user_id}/groups",
     "GET /v3/users/{user_id}/credentials/OS-EC2",
     "GET /v3/users/{user_id}/credentials/OS-EC2/{credential_id}",
+    "GET /v3/users/{user_id}/application_credentials",
+    "GET /v3/users/{user_id}/application_credentials/{application_credential_id}",
+    "DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}",
     "GET /v3/projects/{project_id}/tags",
     "GET /v3/projects/{project_id}/tags/{value}",
 ];
@@ -37,6 +40,14 @@ const FOR_OWNERS: &[&str] = &[
 const FOR_MEMBERS: &[&str] = &[
     "POST /v3/users/{user_id}/credentials/OS-EC2",
     "DELETE /v3/users/{user_id}/credentials/OS-EC2/{credential_id}",
+];
+
+/// Routes for the user in the path alone: no admin of a project.
+const FOR_ONESELF: &[&str] = &[
+    "POST /v3/users/{user_id}/application_credentials",
+    "GET /v3/users/{user_id}/access_rules",
+    "GET /v3/users/{user_id}/access_rules/{access_rule_id}",
+    "DELETE /v3/users/{user_id}/access_rules/{access_rule_id}",
 ];
 
 #[tokio::test]
@@ -68,6 +79,8 @@ async fn every_route_and_every_caller() {
                     .replace("security_compliance/{option}", "security_compliance/password_regex")
                     .replace("{group}", "ldap")
                     .replace("{option}", "url")
+                    .replace("{application_credential_id}", "nosuch")
+                    .replace("{access_rule_id}", "nosuch")
             };
             let body = || match route.method {
                 Method::POST | Method::PATCH => Some(json!({})),
@@ -99,9 +112,15 @@ async fn every_route_and_every_caller() {
                     assert!(matches!(status, 200 | 404), "{name} for {at}: {status}");
                 } else if at == 1 && FOR_MEMBERS.contains(&name.as_str()) {
                     assert!(matches!(status, 400 | 404), "{name} for {at}: {status}");
+                } else if FOR_ONESELF.contains(&name.as_str()) {
+                    assert!(matches!(status, 200 | 400 | 404), "{name} for {at}: {status}");
                 } else {
                     assert_eq!(status, 403, "{name} for {at}");
                 }
+            }
+            if FOR_ONESELF.contains(&name.as_str()) {
+                assert_eq!(call(&admin, 0).await.status, 403, "{name} for admin");
+                continue;
             }
             // The admin comes as far as the input, which is bad or names nothing.
             if route.method != Method::DELETE || path(&ids[0]).contains("nosuch") {

@@ -149,6 +149,19 @@ impl Cloud {
         (format!("http://{}", running.address), running)
     }
 
+    /// A connection to the service's tables, past the service.
+    pub async fn tables(&self) -> ferrostack_db::sqlx::AnyConnection {
+        use ferrostack_db::sqlx::{self, Connection, Executor};
+        sqlx::any::install_default_drivers();
+        let url = &self.settings.database.url;
+        let sqlite = url.strip_prefix("sqlite:").map(|dir| format!("sqlite://{dir}/identity.sqlite"));
+        let mut connection = sqlx::AnyConnection::connect(sqlite.as_ref().unwrap_or(url)).await.unwrap();
+        if sqlite.is_none() {
+            connection.execute("SET search_path TO \"identity\"").await.unwrap();
+        }
+        connection
+    }
+
     pub async fn pause(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {

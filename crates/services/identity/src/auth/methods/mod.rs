@@ -1,9 +1,10 @@
 //! The ways to prove who one is, one file each. All methods of a request must hold, for the same user.
 
+mod application_credential;
 mod password;
 mod token;
 
-use super::{Context, find, request::Method};
+use super::{Context, delegation::Delegation, find, request::Method};
 use crate::{
     app::App,
     store::{self, project::Project, user::User},
@@ -19,6 +20,8 @@ pub struct Shown {
     pub names: Vec<String>,
     /// Of a token: what the new one inherits.
     pub parent: Option<Parent>,
+    /// What limits the login.
+    pub delegation: Option<Delegation>,
 }
 
 /// The token that another is got with.
@@ -27,6 +30,10 @@ pub struct Parent {
     pub expires: Timestamp,
     /// The first token's audit id.
     pub chain: String,
+    /// Whether the token is for the system.
+    pub system: bool,
+    /// Whether the token is for a project or domain.
+    pub scoped: bool,
 }
 
 /// Who the caller has proven to be.
@@ -39,6 +46,8 @@ pub struct Proven {
     pub methods: Vec<String>,
     /// Of a re-scoped token.
     pub parent: Option<Parent>,
+    /// What limits the login: its token is for that and nothing else.
+    pub delegation: Option<Delegation>,
 }
 
 /// Tries every method. 401 whatever is wrong; 404 for a bad token as method.
@@ -46,10 +55,12 @@ pub async fn prove(app: &App, methods: &[Method], now: Timestamp) -> Result<Prov
     let mut user: Option<User> = None;
     let mut names: Vec<String> = Vec::new();
     let mut parent = None;
+    let mut delegation: Option<Delegation> = None;
     for method in methods {
         let shown = match method {
             Method::Password(key, password) => password::show(app, key, password).await?,
             Method::Token(token) => token::show(app, token, now).await?,
+            Method::AppCred(which, secret) => application_credential::show(app, which, secret).await?,
         };
         let found = shown.user.ok_or_else(Error::unauthorized)?;
         if user.as_ref().is_some_and(|u| u.id != found.id) {
@@ -57,6 +68,13 @@ pub async fn prove(app: &App, methods: &[Method], now: Timestamp) -> Result<Prov
         }
         user = Some(found);
         parent = shown.parent.or(parent);
+        if let Some(limit) = shown.delegation {
+            // Two limits at once would have to be met in the middle; nobody needs that.
+            if delegation.as_ref().is_some_and(|d| !d.same(&limit)) {
+                return Err(Error::unauthorized());
+            }
+            delegation = Some(limit);
+        }
         for name in shown.names {
             if !names.contains(&name) {
                 names.push(name);
@@ -68,7 +86,7 @@ pub async fn prove(app: &App, methods: &[Method], now: Timestamp) -> Result<Prov
     if !satisfies_factors(&user, &names) {
         return Err(Error::unauthorized());
     }
-    Ok(Proven { user, user_domain, methods: names, parent })
+    Ok(Proven { user, user_domain, methods: names, parent, delegation })
 }
 
 /// The user option `multi_factor_auth_rules`: one of the lists must be wholly among the methods.

@@ -11,5 +11,5 @@ pub async fn show(app: &App, key: &Key, password: &Secret) -> Result<Shown> {
     if !app.passwords.verify(&password.0, stored).await? {
         return Err(Error::unauthorized());
     }
-    Ok(Shown { user, names: vec!["password".into()], parent: None })
+    Ok(Shown { user, names: vec!["password".into()], parent: None, delegation: None })
 }
