@@ -1,7 +1,8 @@
 //! What every handler shares, and the unit of work that carries revocations.
 
 use crate::{
-    compliance::Compliance, keys::Keys, passwords::Passwords, revocations::Revocations, store, vault::Vault,
+    auth::login::Known, compliance::Compliance, keys::Keys, passwords::Passwords, revocations::Revocations,
+    store, throttle::Throttle, vault::Vault,
 };
 use ferrostack_bus::{Address, Bus};
 use ferrostack_db::{Db, Tx, db_error};
@@ -30,6 +31,10 @@ pub struct App {
     pub passwords: Passwords,
     /// Rules for passwords.
     pub compliance: Compliance,
+    /// Limits on failed logins.
+    pub throttle: Throttle,
+    /// From where users have logged in.
+    pub known: Known,
     /// Rules that refuse tokens.
     pub revocations: Revocations,
     /// Where rules are announced.

@@ -15,7 +15,9 @@ mod policy;
 mod revocations;
 pub mod routes;
 mod secrets;
+mod source;
 mod store;
+mod throttle;
 mod vault;
 mod verifier;
 mod view;
@@ -63,6 +65,8 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
             settings.identity.hash_queue,
         )?,
         compliance: compliance::Compliance::new(settings.identity.security.clone())?,
+        throttle: throttle::Throttle::new(&settings.identity.security),
+        known: auth::login::Known::default(),
         revocations: revocations::Revocations::default(),
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
@@ -116,6 +120,12 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
             app.revocations.prune();
             if let Err(error) = store::revocation::delete_expired(app.db.writer(), Timestamp::now()).await {
                 tracing::warn!(error = error.for_log(), "expired revocation rules not removed");
+            }
+            if let Err(error) = auth::login::disable_idle(&app, Timestamp::now()).await {
+                tracing::warn!(error = error.for_log(), "idle users not disabled");
+            }
+            if let Err(error) = auth::login::clean(&app, Timestamp::now()).await {
+                tracing::warn!(error = error.for_log(), "old failures of logins not removed");
             }
             if let Err(error) = app.keys.reload() {
                 tracing::error!(error = error.for_log(), "token keys not read again");

@@ -17,11 +17,13 @@ mod it {
     mod limits;
     mod lists;
     mod matrix;
+    mod passwords;
     mod people;
     mod policies;
     mod policy_file;
     mod projects;
     mod revocations;
+    mod security;
     pub mod support;
     mod tokens;
 }

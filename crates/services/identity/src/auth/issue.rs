@@ -11,6 +11,7 @@ use super::{
 use crate::{
     app::App,
     faults,
+    source::Source,
     store::{self, project::Project, revocation::Clock, user::User},
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -32,13 +33,14 @@ pub struct Issued {
     pub context: Context,
 }
 
-/// Authenticates and issues: 401 whatever is wrong with user, password or scope; 404 for a bad token as method.
+/// Authenticates and issues: 401 whatever is wrong with user, password or scope; 404 for a bad token as method; 429
+/// after too many failures `from` there.
 ///
 /// A token's time of issue lies before anything was read for it and after every rule that was known then, so a
 /// rule that comes in between refuses it. Such a rule is looked for at the end and makes us start over.
-pub async fn issue(app: &App, body: &Value) -> Result<Issued> {
+pub async fn issue(app: &App, body: &Value, from: &Source) -> Result<Issued> {
     let request = AuthRequest::parse(body)?;
-    issue_to(app, &request.scope, async |now| methods::prove(app, &request.methods, now).await).await
+    issue_to(app, &request.scope, async |now| methods::prove(app, &request.methods, now, from).await).await
 }
 
 /// [`issue`] to whom `prove` shows, which may be asked several times.

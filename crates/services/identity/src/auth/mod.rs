@@ -5,6 +5,7 @@ pub mod delegation;
 mod ec2;
 mod find;
 mod issue;
+pub mod login;
 mod methods;
 mod request;
 mod roles;

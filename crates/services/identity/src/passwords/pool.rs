@@ -74,11 +74,12 @@ impl Pool {
         let pending = Pending(self.pending.clone());
         let queued = Instant::now();
         let piece: Job = Box::new(move || {
-            let _pending = pending;
+            let pending = pending;
             if answer.is_closed() {
                 return;
             }
             let done = if queued.elapsed() > MAX_WAIT { Err(too_many()) } else { job() };
+            drop(pending);
             let _ = answer.send(done);
         });
         self.sender.try_send(piece).map_err(|error| match error {

@@ -3,7 +3,9 @@
 use crate::{
     app::App,
     auth::{self, Context},
-    endpoint_filter, faults, view,
+    endpoint_filter, faults,
+    source::Source,
+    view,
 };
 use actix_web::{
     HttpRequest, HttpResponse, http::Method, http::header::HeaderName, http::header::HeaderValue, web,
@@ -58,7 +60,8 @@ pub(super) fn with_token(mut response: HttpResponse, token: &str) -> ApiResult {
 }
 
 async fn issue(app: web::Data<App>, req: HttpRequest, input: JsonBody) -> ApiResult {
-    let issued = auth::issue(&app, &input.0).await?;
+    let from = Source::of(&req, &app.compliance.rules().trusted_proxies);
+    let issued = auth::issue(&app, &input.0, &from).await?;
     let body = body(&app, &req, &issued.claims, &issued.context).await?;
     with_token(created(&body)?, &issued.id)
 }

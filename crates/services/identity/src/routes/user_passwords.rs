@@ -2,15 +2,17 @@
 
 use crate::{
     app::App,
+    auth::login,
     compliance::By,
     faults,
     input::{self, Checks},
+    source::Source,
     store::{self, user::User},
 };
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use ferrostack_db::Change;
 use ferrostack_http::{ApiResult, JsonBody, Route, no_content};
-use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
@@ -60,18 +62,21 @@ pub(super) async fn replace(
     Ok(())
 }
 
-async fn change(app: web::Data<App>, id: web::Path<String>, body: JsonBody) -> ApiResult {
+async fn change(app: web::Data<App>, req: HttpRequest, id: web::Path<String>, body: JsonBody) -> ApiResult {
     let input = PASSWORD.object(&body.0, "user")?;
     let (old, new) = (
         input::string(input, "original_password").unwrap_or_default(),
         input::string(input, "password").unwrap_or_default(),
     );
+    let from = Source::of(&req, &app.compliance.rules().trusted_proxies);
     let found = store::user::get(app.db.reader(), &id).await?;
-    let stored = found.as_ref().map(|u| u.password_hash.as_str());
-    if !app.passwords.verify(old, stored).await? {
-        return Err(Error::unauthorized().into());
-    }
-    let user = found.filter(|u| u.enabled == 1).ok_or_else(Error::unauthorized)?;
+    let turn = app.throttle.admit(&from, app.passwords.load())?;
+    // An expired password still serves for this.
+    let user = login::check(&app, found, &id, old, &from).await.inspect_err(|error| {
+        if error.kind == ErrorKind::Unauthorized {
+            turn.failed();
+        }
+    })?;
     app.compliance.check_form(new)?;
     app.compliance.check_unlocked(&user)?;
     app.compliance.check_age(&user, Timestamp::now())?;

@@ -7,9 +7,10 @@ mod token;
 use super::{Context, delegation::Delegation, find, request::Method};
 use crate::{
     app::App,
+    source::Source,
     store::{self, project::Project, user::User},
 };
-use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
 use serde_json::Value;
 
 /// What one method has shown.
@@ -50,15 +51,28 @@ pub struct Proven {
     pub delegation: Option<Delegation>,
 }
 
-/// Tries every method. 401 whatever is wrong; 404 for a bad token as method.
-pub async fn prove(app: &App, methods: &[Method], now: Timestamp) -> Result<Proven> {
+/// Tries every method. 401 whatever is wrong; 404 for a bad token as method; 429 after too many failures `from`
+/// there. Getting a token for a token is not limited: it costs no slow hash and nothing can be guessed.
+pub async fn prove(app: &App, methods: &[Method], now: Timestamp, from: &Source) -> Result<Proven> {
+    if methods.iter().all(|method| matches!(method, Method::Token(_))) {
+        return prove_all(app, methods, now, from).await;
+    }
+    let turn = app.throttle.admit(from, app.passwords.load())?;
+    let proven = prove_all(app, methods, now, from).await;
+    if proven.as_ref().is_err_and(|error| error.kind == ErrorKind::Unauthorized) {
+        turn.failed();
+    }
+    proven
+}
+
+async fn prove_all(app: &App, methods: &[Method], now: Timestamp, from: &Source) -> Result<Proven> {
     let mut user: Option<User> = None;
     let mut names: Vec<String> = Vec::new();
     let mut parent = None;
     let mut delegation: Option<Delegation> = None;
     for method in methods {
         let shown = match method {
-            Method::Password(key, password) => password::show(app, key, password).await?,
+            Method::Password(key, password) => password::show(app, key, password, from).await?,
             Method::Token(token) => token::show(app, token, now).await?,
             Method::AppCred(which, secret) => application_credential::show(app, which, secret).await?,
         };
