@@ -10,6 +10,7 @@ mod input;
 mod keys;
 mod limits;
 mod list;
+mod listings;
 mod passwords;
 mod policy;
 mod revocations;

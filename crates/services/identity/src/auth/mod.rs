@@ -16,4 +16,4 @@ pub use delegation::Delegation;
 pub use ec2::{Signed, redeem};
 pub use issue::{issue, subject_of};
 pub use request::schema;
-pub use roles::closure;
+pub use roles::{ancestors, closure};

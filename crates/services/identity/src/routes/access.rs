@@ -4,17 +4,15 @@ use super::tokens::catalog_for;
 use crate::{
     app::App,
     auth::Context,
-    list, store,
+    list,
+    listings::{Base, Projects},
+    store::{self, Wanted},
     view::{domain::domain, project::project},
 };
 use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, Route, base_url, json, query_pairs};
-use ferrostack_model::{Error, Result};
+use ferrostack_model::Error;
 use serde_json::json;
-use std::collections::{HashMap, HashSet};
-
-/// Most projects above one another.
-const MAX_DEPTH: usize = 16;
 
 pub(super) fn rows() -> Vec<Route> {
     vec![
@@ -44,63 +42,32 @@ async fn catalog(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     json(&json!({"catalog": catalog, "links": {"self": format!("{}/v3/auth/catalog", base_url(&req))}}))
 }
 
-/// The projects a user has a role on; only those a token can be got for unless `disabled_too`.
-pub(super) async fn projects_of(
-    app: &App,
-    user_id: &str,
-    disabled_too: bool,
-) -> Result<Vec<store::project::Project>> {
-    let assignments = store::assignment::list_of_user(app.db.reader(), user_id).await?;
-    let all = store::project::list(app.db.reader(), &Default::default()).await?;
-    let domains = store::project::list(
-        app.db.reader(),
-        &store::project::Wanted { domains: true, ..Default::default() },
-    )
-    .await?;
-    let open: HashSet<&str> = domains.iter().filter(|d| d.enabled == 1).map(|d| d.id.as_str()).collect();
-    let direct: HashSet<&str> = assignments
-        .iter()
-        .filter(|a| a.target_kind == "project" && a.inherited == 0)
-        .map(|a| a.target_id.as_str())
-        .collect();
-    let inherited: HashSet<&str> =
-        assignments.iter().filter(|a| a.inherited == 1).map(|a| a.target_id.as_str()).collect();
-    let parents: HashMap<&str, &str> = all.iter().map(|p| (p.id.as_str(), p.parent_id.as_str())).collect();
-    let inherits = |project: &store::project::Project| {
-        let above = std::iter::successors(Some(project.parent_id.as_str()), |id| parents.get(id).copied());
-        inherited.contains(project.domain_id.as_str())
-            || above.take(MAX_DEPTH).any(|id| inherited.contains(id))
-    };
-    let usable =
-        |p: &store::project::Project| disabled_too || (p.enabled == 1 && open.contains(p.domain_id.as_str()));
-    let mine = all
-        .iter()
-        .filter(|p| usable(p) && (direct.contains(p.id.as_str()) || inherits(p)))
-        .cloned()
-        .collect();
-    Ok(mine)
-}
-
 async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_projects", &[])?;
-    let mine = projects_of(&app, ctx.caller()?.user_id(), false).await?;
-    let tags = store::project::tags(app.db.reader(), "").await?;
     let query = query_pairs(req.query_string());
-    list::answer(&req, &query, "projects", mine, |p| &p.id, |p, base| project(p, &tags, base))
+    let Some(wanted) = list::wanted(&query, None) else {
+        return list::whole(&req, &query, "projects", list::Nothing).await;
+    };
+    let owner = ctx.caller()?.user_id().to_owned();
+    let base = Base { app, query: query.clone(), wanted: Wanted { owner, ..wanted } };
+    let source = Projects { base, usable: true, view: project };
+    list::rows(&req, &query, "projects", source).await
 }
 
 async fn domains(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_domains", &[])?;
-    let assignments = store::assignment::list_of_user(app.db.reader(), ctx.caller()?.user_id()).await?;
-    let wanted = store::project::Wanted { domains: true, ..Default::default() };
-    let mut mine = store::project::list(app.db.reader(), &wanted).await?;
-    mine.retain(|d| {
-        d.enabled == 1
-            && assignments
-                .iter()
-                .any(|a| a.target_kind == "domain" && a.inherited == 0 && a.target_id == d.id)
-    });
-    let tags = store::project::tags(app.db.reader(), "").await?;
+    let mut assignments = store::assignment::list_of_user(app.db.reader(), ctx.caller()?.user_id()).await?;
+    assignments.retain(|a| a.target_kind == "domain" && a.inherited == 0);
+    assignments.dedup_by(|a, b| a.target_id == b.target_id);
+    let (mut mine, mut tags) = (Vec::new(), Vec::new());
+    for assignment in assignments {
+        let domain = store::domain::get(app.db.reader(), &assignment.target_id).await?;
+        if let Some(domain) = domain.filter(|d| d.enabled == 1) {
+            tags.extend(store::project::tags(app.db.reader(), &domain.id).await?);
+            mine.push(domain);
+        }
+    }
+    mine.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let query = query_pairs(req.query_string());
     list::answer(&req, &query, "domains", mine, |d| &d.id, |d, base| domain(d, &tags, base))
 }

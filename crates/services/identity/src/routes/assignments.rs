@@ -3,18 +3,18 @@
 use crate::{
     app::App,
     auth::closure,
-    input, list,
+    input,
+    list::{self, Items, Pieces},
     store::{
         self,
-        assignment::{Assignment, Wanted},
-        project::Project,
+        assignment::{Assignment, Scan},
+        role::Role,
     },
     view::assignment::{Entry, Names, assignment},
 };
 use actix_web::{HttpRequest, web};
-use ferrostack_http::{ApiResult, Ctx, Route, base_url, json, query_pairs};
+use ferrostack_http::{ApiResult, Ctx, Route, base_url, query_pairs};
 use ferrostack_model::{Error, Result};
-use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 pub(super) fn rows() -> Vec<Route> {
@@ -25,27 +25,31 @@ pub(super) fn rows() -> Vec<Route> {
     ]
 }
 
+/// Assignments read at once.
+const BATCH: i64 = 500;
+
 /// The query's filters.
-struct Filter<'q> {
-    user: &'q str,
-    group: &'q str,
-    role: &'q str,
-    project: &'q str,
-    domain: &'q str,
+struct Filter {
+    user: String,
+    group: String,
+    role: String,
+    project: String,
+    domain: String,
     system: bool,
     inherited: bool,
     effective: bool,
     subtree: bool,
 }
 
-impl<'q> Filter<'q> {
-    fn read(query: &'q [(String, String)]) -> Result<Self> {
+impl Filter {
+    fn read(query: &[(String, String)]) -> Result<Self> {
+        let last = |name: &str| list::last(query, name).to_owned();
         let filter = Self {
-            user: list::last(query, "user.id"),
-            group: list::last(query, "group.id"),
-            role: list::last(query, "role.id"),
-            project: list::last(query, "scope.project.id"),
-            domain: list::last(query, "scope.domain.id"),
+            user: last("user.id"),
+            group: last("group.id"),
+            role: last("role.id"),
+            project: last("scope.project.id"),
+            domain: last("scope.domain.id"),
             system: query.iter().any(|(k, v)| k == "scope.system" && !v.is_empty()),
             inherited: query.iter().any(|(k, v)| k == "scope.OS-INHERIT:inherited_to" && !v.is_empty()),
             effective: list::flag(query, "effective"),
@@ -74,29 +78,93 @@ impl<'q> Filter<'q> {
     }
 
     /// Whether an entry passes; `projects` are those wanted, if a project is.
-    fn passes(&self, row: &Assignment, from: bool, projects: &HashSet<String>) -> bool {
+    fn passes(&self, row: &Assignment, from: bool, projects: &HashMap<String, String>) -> bool {
         let actor = |kind: &str, id: &str| id.is_empty() || (row.actor_kind == kind && row.actor_id == id);
-        actor("user", self.user)
-            && actor("group", self.group)
+        actor("user", &self.user)
+            && actor("group", &self.group)
             && (self.role.is_empty() || row.role_id == self.role)
             && (self.project.is_empty()
-                || (row.target_kind == "project" && projects.contains(&row.target_id)))
+                || (row.target_kind == "project" && projects.contains_key(&row.target_id)))
             && (self.domain.is_empty() || (row.target_kind == "domain" && row.target_id == self.domain))
             && (!self.system || row.target_kind == "system")
             && (!self.inherited || row.inherited == 1 || from)
+    }
+
+    /// The assignments to look at: all that an entry can come from. `above` are the places that the wanted projects
+    /// inherit from.
+    async fn scans(
+        &self,
+        app: &App,
+        within: &str,
+        projects: &HashMap<String, String>,
+        above: &[String],
+    ) -> Result<Vec<Scan>> {
+        let any = Scan { within: within.to_owned(), ..Default::default() };
+        let actor = |kind: &str, id: &str| Scan {
+            actor_kind: kind.to_owned(),
+            actor_id: id.to_owned(),
+            ..any.clone()
+        };
+        if self.effective && !self.user.is_empty() {
+            let mut scans = vec![actor("user", &self.user)];
+            let groups = store::group::ids_of_user(app.db.reader(), &self.user).await?;
+            scans.extend(groups.iter().map(|group| actor("group", group)));
+            return Ok(scans);
+        }
+        let on = |kind: &str, id: &str, inherited: bool| Scan {
+            target_kind: kind.to_owned(),
+            target_id: id.to_owned(),
+            inherited,
+            ..any.clone()
+        };
+        if self.effective {
+            return Ok(if !self.project.is_empty() {
+                let mut scans: Vec<Scan> = projects.keys().map(|id| on("project", id, false)).collect();
+                for id in above {
+                    scans.extend([on("project", id, true), on("domain", id, true)]);
+                }
+                scans
+            } else if !self.domain.is_empty() {
+                vec![on("domain", &self.domain, false)]
+            } else if self.system {
+                vec![on("system", "system", false)]
+            } else {
+                vec![any]
+            });
+        }
+        let mut scan = any.clone();
+        scan.role_id.clone_from(&self.role);
+        scan.inherited = self.inherited;
+        if !self.user.is_empty() {
+            (scan.actor_kind, scan.actor_id) = ("user".into(), self.user.clone());
+        } else if !self.group.is_empty() {
+            (scan.actor_kind, scan.actor_id) = ("group".into(), self.group.clone());
+        }
+        if !self.domain.is_empty() {
+            (scan.target_kind, scan.target_id) = ("domain".into(), self.domain.clone());
+        } else if self.system {
+            (scan.target_kind, scan.target_id) = ("system".into(), "system".into());
+        } else if !self.project.is_empty() {
+            let on =
+                |id: &String| Scan { target_kind: "project".into(), target_id: id.clone(), ..scan.clone() };
+            return Ok(projects.keys().map(on).collect());
+        }
+        Ok(vec![scan])
     }
 }
 
 async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let query = query_pairs(req.query_string());
     let filter = Filter::read(&query)?;
-    let projects = store::project::list(app.db.reader(), &Default::default()).await?;
+    let project = match filter.project.is_empty() {
+        true => None,
+        false => store::project::get(app.db.reader(), &filter.project).await?.filter(|p| p.is_domain == 0),
+    };
     let own = input::own_domain(&ctx)?;
     if filter.subtree {
-        let domain = projects.iter().find(|p| p.id == filter.project).map(|p| p.domain_id.as_str());
         ctx.enforce(
             "identity:list_role_assignments_for_tree",
-            &[("target.domain_id", domain.unwrap_or("None"))],
+            &[("target.domain_id", project.as_ref().map_or("None", |p| p.domain_id.as_str()))],
         )?;
     } else {
         match &own {
@@ -104,108 +172,150 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
             None => ctx.enforce("identity:list_role_assignments", &[])?,
         }
     }
-    let mut wanted: HashSet<String> = HashSet::from([filter.project.to_owned()]);
-    if filter.subtree {
-        wanted.extend(below(&projects, filter.project).into_iter().map(|p| p.id.clone()));
+    // The wanted projects with what is right above each.
+    let mut projects: HashMap<String, String> = HashMap::new();
+    let mut above = Vec::new();
+    if let Some(project) = &project {
+        above = crate::auth::ancestors(&app.db, project).await?;
+        if filter.subtree {
+            let below = store::project::list_below(app.db.reader(), &project.id).await?;
+            projects.extend(below.into_iter().map(|p| (p.id, p.parent_id)));
+        }
+        projects.insert(project.id.clone(), project.parent_id.clone());
     }
-    let rows = store::assignment::list(app.db.reader(), &Wanted::default()).await?;
-    let mut entries: Vec<Entry> = if filter.effective {
-        effective(&app, rows, &projects).await?
-    } else {
-        rows.into_iter().map(|row| Entry { row, through_group: None, prior_role: None, from: None }).collect()
+    let mut parents = projects.clone();
+    for (n, id) in above.iter().enumerate() {
+        parents.insert(id.clone(), above.get(n + 1).cloned().unwrap_or_default());
+    }
+    let mut scans = filter.scans(&app, own.as_deref().unwrap_or_default(), &projects, &above).await?;
+    scans.sort_by(|a, b| (&a.target_kind, &a.target_id).cmp(&(&b.target_kind, &b.target_id)));
+    scans.reverse();
+    let entries = Entries {
+        base: base_url(&req),
+        names: list::flag(&query, "include_names").then(Names::default),
+        implications: store::role::implications(app.db.reader()).await?,
+        roles: store::role::list_all(app.db.reader()).await?,
+        rows: Vec::new().into_iter(),
+        last: None,
+        pending: Box::new(std::iter::empty()),
+        app,
+        filter,
+        projects,
+        parents,
+        scans,
     };
-    entries.retain(|e| filter.passes(&e.row, e.from.is_some(), &wanted));
-    if let Some(own) = &own {
-        let in_own = |e: &Entry| match e.row.target_kind.as_str() {
-            "domain" => e.row.target_id == *own,
-            "project" => projects.iter().any(|p| p.id == e.row.target_id && p.domain_id == *own),
-            _ => false,
-        };
-        entries.retain(in_own);
-    }
-    let names = if list::flag(&query, "include_names") { Some(names(&app, projects).await?) } else { None };
-    let base = base_url(&req);
-    let shown: Vec<Value> = entries.iter().map(|e| assignment(e, names.as_ref(), &base)).collect();
-    json(&json!({
-        "role_assignments": shown,
-        "links": {"next": null, "self": format!("{base}{}", req.uri()), "previous": null},
-    }))
+    list::whole(&req, &query, "role_assignments", entries).await
 }
 
-/// What the assignments come to: for users, on single projects and domains, with implied roles.
-async fn effective(app: &App, rows: Vec<Assignment>, projects: &[Project]) -> Result<Vec<Entry>> {
-    let implications = store::role::implications(app.db.reader()).await?;
-    let roles = store::role::list_all(app.db.reader()).await?;
-    let mut members: HashMap<String, Vec<String>> = HashMap::new();
-    for (group, user) in store::group::memberships(app.db.reader()).await? {
-        members.entry(group).or_default().push(user);
-    }
-    let none = Vec::new();
-    let mut entries: Vec<Entry> = Vec::new();
-    for row in rows {
-        let actors: Vec<(String, Option<String>)> = if row.actor_kind == "user" {
-            vec![(row.actor_id.clone(), None)]
-        } else {
-            let users = members.get(&row.actor_id).unwrap_or(&none);
-            users.iter().map(|u| (u.clone(), Some(row.actor_id.clone()))).collect()
-        };
-        let targets: Vec<(String, String)> = match (row.inherited, row.target_kind.as_str()) {
-            (0, kind) => vec![(kind.to_owned(), row.target_id.clone())],
-            (_, "domain") => on(projects.iter().filter(|p| p.domain_id == row.target_id)),
-            (_, _) => on(below(projects, &row.target_id).into_iter()),
-        };
-        let from = (row.inherited == 1).then(|| (row.target_kind.clone(), row.target_id.clone()));
-        let implied = closure(HashSet::from([row.role_id.clone()]), &implications);
-        for role in roles.iter().filter(|r| r.domain_id.is_empty() && implied.contains(&r.id)) {
-            for (user, group) in &actors {
-                for (kind, target) in &targets {
-                    entries.push(Entry {
-                        row: Assignment {
-                            actor_kind: "user".into(),
-                            actor_id: user.clone(),
-                            target_kind: kind.clone(),
-                            target_id: target.clone(),
-                            role_id: role.id.clone(),
-                            inherited: 0,
-                        },
-                        through_group: group.clone(),
-                        prior_role: (role.id != row.role_id).then(|| row.role_id.clone()),
-                        from: from.clone(),
-                    });
+/// The entries of the list, made as they are sent.
+struct Entries {
+    app: web::Data<App>,
+    base: String,
+    filter: Filter,
+    /// The wanted projects, and these with what is above them, each with its parent.
+    projects: HashMap<String, String>,
+    parents: HashMap<String, String>,
+    implications: Vec<(String, String)>,
+    roles: Vec<Role>,
+    names: Option<Names>,
+    /// Still to do, the last first.
+    scans: Vec<Scan>,
+    last: Option<Assignment>,
+    rows: std::vec::IntoIter<Assignment>,
+    /// What the current assignment comes to.
+    pending: Box<dyn Iterator<Item = Entry>>,
+}
+
+impl Pieces for Entries {
+    async fn next(&mut self, items: &mut Items) -> Result<bool> {
+        while !items.full() {
+            if let Some(entry) = self.pending.next() {
+                if self.filter.passes(&entry.row, entry.from.is_some(), &self.projects) {
+                    if let Some(names) = &mut self.names {
+                        names.learn(&self.app.db, &entry.row).await?;
+                    }
+                    items.push(&assignment(&entry, self.names.as_ref(), &self.base))?;
                 }
+            } else if let Some(row) = self.rows.next() {
+                self.pending = match self.filter.effective {
+                    true => self.effective(row).await?,
+                    false => Box::new(std::iter::once(Entry {
+                        row,
+                        through_group: None,
+                        prior_role: None,
+                        from: None,
+                    })),
+                };
+            } else {
+                let Some(scan) = self.scans.last() else { return Ok(false) };
+                let rows =
+                    store::assignment::list(self.app.db.reader(), scan, self.last.as_ref(), BATCH).await?;
+                self.last = rows.last().cloned();
+                if i64::try_from(rows.len()).unwrap_or(i64::MAX) < BATCH {
+                    self.scans.pop();
+                    self.last = None;
+                }
+                self.rows = rows.into_iter();
             }
         }
+        Ok(true)
     }
-    Ok(entries)
 }
 
-fn on<'p>(projects: impl Iterator<Item = &'p Project>) -> Vec<(String, String)> {
-    projects.map(|p| ("project".to_owned(), p.id.clone())).collect()
-}
-
-/// The projects below one, at any depth.
-fn below<'p>(projects: &'p [Project], id: &str) -> Vec<&'p Project> {
-    let mut found: Vec<&Project> = projects.iter().filter(|p| p.parent_id == id).collect();
-    let mut at = 0;
-    while at < found.len() {
-        let parent = &found[at].id;
-        found.extend(projects.iter().filter(|p| p.parent_id == *parent));
-        at += 1;
+impl Entries {
+    /// What an assignment comes to: for users, on single projects and domains, with implied roles.
+    async fn effective(&self, row: Assignment) -> Result<Box<dyn Iterator<Item = Entry>>> {
+        let db = self.app.db.reader();
+        let actors: Vec<(String, Option<String>)> = if row.actor_kind == "user" {
+            vec![(row.actor_id.clone(), None)]
+        } else if !self.filter.user.is_empty() {
+            // Only the groups of that user are looked at.
+            vec![(self.filter.user.clone(), Some(row.actor_id.clone()))]
+        } else {
+            let users = store::user::ids_of_group(db, &row.actor_id).await?;
+            users.into_iter().map(|user| (user, Some(row.actor_id.clone()))).collect()
+        };
+        let targets: Vec<(String, String)> = if row.inherited == 0 {
+            vec![(row.target_kind.clone(), row.target_id.clone())]
+        } else if !self.filter.project.is_empty() {
+            let inherits = self.projects.keys().filter(|id| self.is_below(id, &row.target_id));
+            inherits.map(|id| ("project".to_owned(), id.clone())).collect()
+        } else {
+            let below = store::project::list_below(db, &row.target_id).await?;
+            below.into_iter().map(|p| ("project".to_owned(), p.id)).collect()
+        };
+        let from = (row.inherited == 1).then(|| (row.target_kind.clone(), row.target_id.clone()));
+        let implied = closure(HashSet::from([row.role_id.clone()]), &self.implications);
+        let roles: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|r| r.domain_id.is_empty() && implied.contains(&r.id))
+            .map(|r| r.id.clone())
+            .collect();
+        let (counts, total) = ((actors.len(), targets.len()), roles.len() * actors.len() * targets.len());
+        Ok(Box::new((0..total).map(move |n| {
+            let role = &roles[n / (counts.0 * counts.1)];
+            let (user, group) = &actors[n / counts.1 % counts.0];
+            let (kind, target) = &targets[n % counts.1];
+            Entry {
+                row: Assignment {
+                    actor_kind: "user".into(),
+                    actor_id: user.clone(),
+                    target_kind: kind.clone(),
+                    target_id: target.clone(),
+                    role_id: role.clone(),
+                    inherited: 0,
+                },
+                through_group: group.clone(),
+                prior_role: (*role != row.role_id).then(|| row.role_id.clone()),
+                from: from.clone(),
+            }
+        })))
     }
-    found
-}
 
-async fn names(app: &App, projects: Vec<Project>) -> Result<Names> {
-    let db = app.db.reader();
-    let wanted = store::project::Wanted { domains: true, ..Default::default() };
-    let domains = store::project::list(db, &wanted).await?;
-    let users = store::user::list(db, "", "").await?;
-    let groups = store::group::list(db, "", "").await?;
-    let roles = store::role::list_all(db).await?;
-    Ok(Names {
-        users: users.into_iter().map(|u| (u.id.clone(), u)).collect(),
-        groups: groups.into_iter().map(|g| (g.id.clone(), g)).collect(),
-        projects: projects.into_iter().chain(domains).map(|p| (p.id.clone(), p)).collect(),
-        roles: roles.into_iter().map(|r| (r.id.clone(), r)).collect(),
-    })
+    /// Whether a wanted project lies below another project or domain.
+    fn is_below(&self, id: &str, other: &str) -> bool {
+        let up = |id: &&String| self.parents.get(*id).filter(|parent| !parent.is_empty());
+        std::iter::successors(self.parents.get(id), up).take(self.parents.len() + 1).any(|at| at == other)
+    }
 }

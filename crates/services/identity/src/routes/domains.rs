@@ -6,10 +6,8 @@ use crate::{
     faults,
     input::{self, Checks},
     list,
-    store::{
-        self,
-        project::{Project, Wanted},
-    },
+    listings::{Base, Projects, needed_tag},
+    store::{self, Wanted, project::Project},
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -69,15 +67,22 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         None => ctx.enforce("identity:list_domains", &[])?,
     }
     let query = query_pairs(req.query_string());
-    let wanted = Wanted { domains: true, name: list::last(&query, "name"), ..Default::default() };
-    let mut domains = store::project::list(app.db.reader(), &wanted).await?;
-    domains.retain(|d| {
-        own.as_ref().is_none_or(|own| *own == d.id)
-            && list::passes(&query, "name", &d.name)
-            && list::passes_enabled(&query, d.enabled)
-    });
-    let tags = store::project::tags(app.db.reader(), "").await?;
-    list::answer(&req, &query, "domains", domains, |d| &d.id, |d, base| view::domain::domain(d, &tags, base))
+    if let Some(own) = own {
+        let mut mine: Vec<Project> = store::domain::get(app.db.reader(), &own).await?.into_iter().collect();
+        mine.retain(|d| list::passes(&query, "name", &d.name) && list::passes_enabled(&query, d.enabled));
+        let tags = store::project::tags(app.db.reader(), &own).await?;
+        let shown = |d: &Project, base: &str| view::domain::domain(d, &tags, base);
+        return list::answer(&req, &query, "domains", mine, |d| &d.id, shown);
+    }
+    // A domain is in no domain: a filter by one means nothing.
+    let unowned: Vec<(String, String)> = query.iter().filter(|(k, _)| k != "domain_id").cloned().collect();
+    let Some(wanted) = list::wanted(&unowned, None) else {
+        return list::whole(&req, &query, "domains", list::Nothing).await;
+    };
+    let wanted = Wanted { domains: true, tag: needed_tag(&query), ..wanted };
+    let base = Base { app, query: query.clone(), wanted };
+    let source = Projects { base, usable: false, view: view::domain::domain };
+    list::rows(&req, &query, "domains", source).await
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {

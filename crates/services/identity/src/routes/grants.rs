@@ -7,7 +7,7 @@ use crate::{
     faults, input, list,
     store::{
         self,
-        assignment::{Assignment, Wanted},
+        assignment::{Assignment, Scan},
         group::Group,
         project::Project,
         role::Role,
@@ -216,14 +216,15 @@ async fn named(app: &App, ctx: &Ctx, req: &HttpRequest, verb: Verb) -> Result<Na
 
 async fn granted(app: &App, named: &Named) -> Result<Vec<Assignment>> {
     let row = &named.row;
-    let wanted = Wanted {
-        actor_kind: &row.actor_kind,
-        actor_id: &row.actor_id,
-        target_kind: &row.target_kind,
-        target_id: &row.target_id,
-        role_id: &row.role_id,
+    let wanted = Scan {
+        actor_kind: row.actor_kind.clone(),
+        actor_id: row.actor_id.clone(),
+        target_kind: row.target_kind.clone(),
+        target_id: row.target_id.clone(),
+        role_id: row.role_id.clone(),
+        ..Default::default()
     };
-    let mut rows = store::assignment::list(app.db.reader(), &wanted).await?;
+    let mut rows = store::assignment::list(app.db.reader(), &wanted, None, i64::MAX).await?;
     rows.retain(|r| r.inherited == row.inherited);
     Ok(rows)
 }
@@ -270,8 +271,7 @@ async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let users: Vec<String> = if named.row.actor_kind == "user" {
         vec![named.row.actor_id.clone()]
     } else {
-        let members = store::user::list_of_group(&mut *work.tx, &named.row.actor_id).await?;
-        members.into_iter().map(|u| u.id).collect()
+        store::user::ids_of_group(&mut *work.tx, &named.row.actor_id).await?
     };
     for user in users {
         revoke_tokens(&mut work, user, &named.row);

@@ -6,7 +6,8 @@ use crate::{
     faults,
     input::{self, Checks},
     list,
-    store::{self, assignment::Wanted, group::Group},
+    listings::{Base, Groups, Users},
+    store::{self, Wanted, group::Group},
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -80,12 +81,11 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         None => ctx.enforce("identity:list_groups", &[])?,
     }
     let query = query_pairs(req.query_string());
-    let mut groups = match input::listed_domain(&query, own.as_deref()) {
-        Some(domain) => store::group::list(app.db.reader(), &domain, list::last(&query, "name")).await?,
-        None => Vec::new(),
+    let Some(wanted) = list::wanted(&query, own.as_deref()) else {
+        return list::whole(&req, &query, "groups", list::Nothing).await;
     };
-    groups.retain(|g| list::passes(&query, "name", &g.name));
-    list::answer(&req, &query, "groups", groups, |g| &g.id, view::group::group)
+    let source = Groups(Base { app, query: query.clone(), wanted });
+    list::rows(&req, &query, "groups", source).await
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
@@ -143,16 +143,15 @@ async fn update(
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     allowed(&app, &ctx, &id, "identity:delete_group").await?;
     let mut work = app.begin().await?;
-    let users = store::user::list_of_group(&mut *work.tx, &id).await?;
-    let grants = Wanted { actor_kind: "group", actor_id: &id, ..Default::default() };
-    let grants = store::assignment::list(&mut *work.tx, &grants).await?;
+    let users = store::user::ids_of_group(&mut *work.tx, &id).await?;
+    let grants = store::assignment::list_of_group(&mut *work.tx, &id).await?;
     store::assignment::delete_of_actor(&mut *work.tx, "group", &id).await?;
     if store::group::delete(&mut *work.tx, &id).await? == 0 {
         return Err(faults::not_found("group", &id).into());
     }
     for user in users {
         for grant in &grants {
-            revoke_tokens(&mut work, user.id.clone(), grant);
+            revoke_tokens(&mut work, user.clone(), grant);
         }
     }
     app.commit(work).await?;
@@ -162,15 +161,13 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
 async fn members(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
     let group = allowed(&app, &ctx, &id, "identity:list_users_in_group").await?;
     let query = query_pairs(req.query_string());
-    let mut users = store::user::list_of_group(app.db.reader(), &group.id).await?;
     let expires = super::user_passwords::expiry_filter(&query)?;
-    users.retain(|u| {
-        list::passes(&query, "name", &u.name)
-            && list::passes_enabled(&query, u.enabled)
-            && expires(u)
-            && list::matches(&query, "domain_id", &u.domain_id)
-    });
-    list::answer(&req, &query, "users", users, |u| &u.id, view::user::user)
+    let Some(wanted) = list::wanted(&query, None) else {
+        return list::whole(&req, &query, "users", list::Nothing).await;
+    };
+    let base = Base { app, query: query.clone(), wanted: Wanted { owner: group.id, ..wanted } };
+    let source = Users { base, expires };
+    list::rows(&req, &query, "users", source).await
 }
 
 /// Group and user of a membership's path, if both exist and the policy lets the caller at them.
@@ -214,8 +211,7 @@ async fn remove(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     if store::group::remove_member(&mut *work.tx, &path.0, &path.1).await? == 0 {
         return Err(not_in(&path).into());
     }
-    let grants = Wanted { actor_kind: "group", actor_id: &path.0, ..Default::default() };
-    for grant in store::assignment::list(&mut *work.tx, &grants).await? {
+    for grant in store::assignment::list_of_group(&mut *work.tx, &path.0).await? {
         revoke_tokens(&mut work, path.1.clone(), &grant);
     }
     app.commit(work).await?;

@@ -1,15 +1,12 @@
 //! `/v3/projects`
 
-use super::access::projects_of;
 use crate::{
     app::{App, Work},
     faults,
     input::{self, Checks},
     limits, list,
-    store::{
-        self,
-        project::{Project, Wanted},
-    },
+    listings::{Base, Projects, needed_tag},
+    store::{self, Wanted, project::Project},
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -79,52 +76,18 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     }
     let query = query_pairs(req.query_string());
     let domains = query.iter().any(|(k, _)| k == "is_domain") && list::flag(&query, "is_domain");
-    let mut projects = match input::listed_domain(&query, own.as_deref()) {
-        Some(domain_id) => {
-            let wanted = Wanted {
-                domains,
-                domain_id: &domain_id,
-                name: list::last(&query, "name"),
-                parent_id: list::last(&query, "parent_id"),
-            };
-            store::project::list(app.db.reader(), &wanted).await?
-        }
-        None => Vec::new(),
+    let Some(wanted) = list::wanted(&query, own.as_deref()) else {
+        return list::whole(&req, &query, "projects", list::Nothing).await;
     };
-    let tags = store::project::tags(app.db.reader(), "").await?;
-    let mut by_project: HashMap<&str, Vec<&str>> = HashMap::new();
-    for (project, tag) in &tags {
-        by_project.entry(project).or_default().push(tag);
-    }
-    projects.retain(|p| {
-        list::passes(&query, "name", &p.name)
-            && list::passes(&query, "description", &p.description)
-            && list::passes_enabled(&query, p.enabled)
-            && passes_tags(&query, by_project.get(p.id.as_str()).map_or(&[], Vec::as_slice))
-    });
-    list::answer(
-        &req,
-        &query,
-        "projects",
-        projects,
-        |p| &p.id,
-        |p, base| view::project::project(p, &tags, base),
-    )
-}
-
-/// `tags` (all of), `tags-any`, `not-tags` (not all of), `not-tags-any`; lists are separated by commas.
-fn passes_tags(query: &[(String, String)], have: &[&str]) -> bool {
-    let has = |tag: &str| have.contains(&tag);
-    query.iter().all(|(name, value)| {
-        let mut wanted = value.split(',').filter(|t| !t.is_empty());
-        match name.as_str() {
-            "tags" => wanted.all(has),
-            "tags-any" => wanted.any(has),
-            "not-tags" => !wanted.all(has),
-            "not-tags-any" => !wanted.any(has),
-            _ => true,
-        }
-    })
+    let wanted = Wanted {
+        domains,
+        parent_id: list::last(&query, "parent_id").to_owned(),
+        tag: needed_tag(&query),
+        ..wanted
+    };
+    let base = Base { app, query: query.clone(), wanted };
+    let source = Projects { base, usable: false, view: view::project::project };
+    list::rows(&req, &query, "projects", source).await
 }
 
 /// The rows from the one above `project` up to the domain.
@@ -265,30 +228,34 @@ async fn hierarchy(
             )));
         }
     }
-    let mut visible = None;
-    if asked("parents_as_list") || asked("subtree_as_list") {
-        visible = Some(projects_of(app, ctx.caller()?.user_id(), true).await?);
-    }
-    let may_see = |p: &&Project| visible.as_ref().is_some_and(|v| v.iter().any(|m| m.id == p.id));
-    let shown = |p: &Project| json!({"project": view::project::project(p, &[], base)});
+    let user = ctx.caller()?.user_id();
+    let shown = async |rows: Vec<Project>| {
+        let mut out = Vec::new();
+        for row in rows.iter().filter(|p| p.is_domain == 0) {
+            if store::project::is_of_user(app.db.reader(), user, &row.id).await? {
+                out.push(json!({"project": view::project::project(row, &[], base)}));
+            }
+        }
+        Ok::<Value, Error>(out.into())
+    };
     if asked("parents_as_ids") || asked("parents_as_list") {
         let rows = above(app, project).await?;
         body["parents"] = if asked("parents_as_ids") {
             rows.iter().rev().fold(Value::Null, |inner, p| json!({ p.id.clone(): inner }))
         } else {
-            rows.iter().filter(|p| p.is_domain == 0).filter(may_see).map(shown).collect()
+            shown(rows).await?
         };
     }
     if asked("subtree_as_ids") || asked("subtree_as_list") {
-        let all = store::project::list(app.db.reader(), &Wanted::default()).await?;
-        let mut children: HashMap<&str, Vec<&Project>> = HashMap::new();
-        for row in &all {
-            children.entry(&row.parent_id).or_default().push(row);
-        }
+        let rows = store::project::list_below(app.db.reader(), &project.id).await?;
         body["subtree"] = if asked("subtree_as_ids") {
+            let mut children: HashMap<&str, Vec<&Project>> = HashMap::new();
+            for row in &rows {
+                children.entry(&row.parent_id).or_default().push(row);
+            }
             ids_below(&children, &project.id, 0)
         } else {
-            below(&children, &project.id).into_iter().filter(may_see).map(shown).collect()
+            shown(rows).await?
         };
     }
     Ok(())
@@ -297,16 +264,6 @@ async fn hierarchy(
 fn ids_below(children: &HashMap<&str, Vec<&Project>>, id: &str, depth: usize) -> Value {
     let Some(rows) = children.get(id).filter(|_| depth <= MAX_DEPTH + 1) else { return Value::Null };
     Value::Object(rows.iter().map(|p| (p.id.clone(), ids_below(children, &p.id, depth + 1))).collect())
-}
-
-fn below<'p>(children: &HashMap<&str, Vec<&'p Project>>, id: &str) -> Vec<&'p Project> {
-    let mut found: Vec<&'p Project> = children.get(id).cloned().unwrap_or_default();
-    let mut at = 0;
-    while at < found.len() {
-        found.extend(children.get(found[at].id.as_str()).into_iter().flatten());
-        at += 1;
-    }
-    found
 }
 
 async fn update(
@@ -344,12 +301,8 @@ async fn update(
         .into());
     }
     if found.is_domain == 0 && enabled == Some(false) {
-        let all = store::project::list(app.db.reader(), &Wanted::default()).await?;
-        let mut children: HashMap<&str, Vec<&Project>> = HashMap::new();
-        for row in &all {
-            children.entry(&row.parent_id).or_default().push(row);
-        }
-        if below(&children, &found.id).iter().any(|p| p.enabled == 1) {
+        let below = store::project::list_below(app.db.reader(), &found.id).await?;
+        if below.iter().any(|p| p.enabled == 1) {
             return Err(faults::forbidden_action(&format!(
                 "cannot disable project {} since its subtree contains enabled projects.",
                 found.id
@@ -416,8 +369,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
     }
     let mut work = app.begin().await?;
     let tx = &mut *work.tx;
-    let children = store::project::list(&mut *tx, &Wanted { parent_id: &id, ..Default::default() }).await?;
-    if !children.is_empty() {
+    if store::project::has_children(&mut *tx, &id).await? {
         return Err(faults::forbidden_action(&format!(
             "cannot delete the project {id} since it is not a leaf in the hierarchy. Use the cascade option if you want to delete a whole subtree."
         ))

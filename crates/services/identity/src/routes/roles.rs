@@ -5,7 +5,8 @@ use crate::{
     faults,
     input::{self, Checks},
     list,
-    store::{self, role::Role},
+    listings::{Base, Roles},
+    store::{self, Wanted, role::Role},
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -99,9 +100,12 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let domain_id = list::last(&query, "domain_id");
     let rule = if domain_id.is_empty() { "identity:list_roles" } else { "identity:list_domain_roles" };
     ctx.enforce(rule, &[("target.role.domain_id", input::or_none(domain_id))])?;
-    let mut roles = store::role::list(app.db.reader(), domain_id).await?;
-    roles.retain(|r| list::passes(&query, "name", &r.name));
-    list::answer(&req, &query, "roles", roles, |r| &r.id, view::role::role)
+    let domain_id = domain_id.to_owned();
+    let Some(wanted) = list::wanted(&query, None) else {
+        return list::whole(&req, &query, "roles", list::Nothing).await;
+    };
+    let source = Roles(Base { app, query: query.clone(), wanted: Wanted { domain_id, ..wanted } });
+    list::rows(&req, &query, "roles", source).await
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {

@@ -104,7 +104,7 @@ async fn change(app: web::Data<App>, req: HttpRequest, id: web::Path<String>, bo
 
 /// Whether the user passes the query's `password_expires_at=lt:2026-12-08T22:02:00Z`; operators `lt`, `lte`, `gt`,
 /// `gte`, `eq` and `neq`. A password that does not expire passes none.
-pub(super) fn expiry_filter(query: &[(String, String)]) -> Result<impl Fn(&User) -> bool + use<>> {
+pub(super) fn expiry_filter(query: &[(String, String)]) -> Result<Box<dyn Fn(&User) -> bool>> {
     let mut wanted: Vec<(fn(&i64, &i64) -> bool, i64)> = Vec::new();
     for (_, value) in query.iter().filter(|(name, _)| name == "password_expires_at") {
         let (operator, time) = value.split_once(':').unwrap_or(("", value));
@@ -129,9 +129,9 @@ pub(super) fn expiry_filter(query: &[(String, String)]) -> Result<impl Fn(&User)
         })?;
         wanted.push((compare, time.0));
     }
-    Ok(move |user: &User| {
+    Ok(Box::new(move |user: &User| {
         wanted
             .iter()
             .all(|(compare, time)| user.password_expires_at != 0 && compare(&user.password_expires_at, time))
-    })
+    }))
 }

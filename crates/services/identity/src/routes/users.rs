@@ -1,13 +1,14 @@
 //! `/v3/users`
 
-use super::{access::projects_of, user_passwords};
+use super::user_passwords;
 use crate::{
     app::App,
     compliance::By,
     faults,
     input::{self, Checks},
     list,
-    store::{self, user::User},
+    listings::{Base, Groups, Projects, Users},
+    store::{self, Wanted, user::User},
     view,
 };
 use actix_web::{HttpRequest, web};
@@ -96,15 +97,12 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         None => ctx.enforce("identity:list_users", &[])?,
     }
     let query = query_pairs(req.query_string());
-    let mut users = match input::listed_domain(&query, own.as_deref()) {
-        Some(domain) => store::user::list(app.db.reader(), &domain, list::last(&query, "name")).await?,
-        None => Vec::new(),
-    };
     let expires = user_passwords::expiry_filter(&query)?;
-    users.retain(|u| {
-        list::passes(&query, "name", &u.name) && list::passes_enabled(&query, u.enabled) && expires(u)
-    });
-    list::answer(&req, &query, "users", users, |u| &u.id, view::user::user)
+    let Some(wanted) = list::wanted(&query, own.as_deref()) else {
+        return list::whole(&req, &query, "users", list::Nothing).await;
+    };
+    let source = Users { base: Base { app, query: query.clone(), wanted }, expires };
+    list::rows(&req, &query, "users", source).await
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
@@ -228,20 +226,20 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
 async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:list_user_projects").await?;
     let query = query_pairs(req.query_string());
-    let mut mine = projects_of(&app, &user.id, true).await?;
-    mine.retain(|p| {
-        list::passes(&query, "name", &p.name)
-            && list::passes_enabled(&query, p.enabled)
-            && list::matches(&query, "domain_id", &p.domain_id)
-    });
-    let tags = store::project::tags(app.db.reader(), "").await?;
-    list::answer(&req, &query, "projects", mine, |p| &p.id, |p, base| view::project::project(p, &tags, base))
+    let Some(wanted) = list::wanted(&query, None) else {
+        return list::whole(&req, &query, "projects", list::Nothing).await;
+    };
+    let base = Base { app, query: query.clone(), wanted: Wanted { owner: user.id, ..wanted } };
+    let source = Projects { base, usable: false, view: view::project::project };
+    list::rows(&req, &query, "projects", source).await
 }
 
 async fn groups(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:list_groups_for_user").await?;
     let query = query_pairs(req.query_string());
-    let mut mine = store::group::list_of_user(app.db.reader(), &user.id).await?;
-    mine.retain(|g| list::passes(&query, "name", &g.name));
-    list::answer(&req, &query, "groups", mine, |g| &g.id, view::group::group)
+    let Some(wanted) = list::wanted(&query, None) else {
+        return list::whole(&req, &query, "groups", list::Nothing).await;
+    };
+    let source = Groups(Base { app, query: query.clone(), wanted: Wanted { owner: user.id, ..wanted } });
+    list::rows(&req, &query, "groups", source).await
 }

@@ -1,6 +1,10 @@
 //! Groups and their members.
 
-use super::{Exec, changed, run, unique};
+use super::{
+    After, Exec, Wanted, changed,
+    listing::{bound, fetch, listing},
+    run, unique,
+};
 use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
@@ -50,27 +54,53 @@ pub async fn get<'e>(db: impl Exec<'e>, id: &str) -> Result<Option<Group>> {
         .map_err(db_error)
 }
 
-/// All of a domain (empty: of all), with the name (empty: any), in the order of their making.
-pub async fn list<'e>(db: impl Exec<'e>, domain_id: &str, name: &str) -> Result<Vec<Group>> {
-    sqlx::query_as(
-        "SELECT * FROM user_group WHERE ($1 = '' OR domain_id = $1) AND ($2 = '' OR name = $2) ORDER BY created_at, id",
-    )
-    .bind(domain_id)
-    .bind(name)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+/// The statements of [`list`].
+pub(super) const LISTS: [&str; 3] = [
+    listing!("t.*", "user_group AS t", enabled "$3", "t.created_at >= 0"),
+    listing!("t.*", "user_group AS t", enabled "$3", "t.domain_id = $1"),
+    listing!("t.*", "user_group AS t", enabled "$3", "t.name = $2"),
+];
+
+/// In the order of creation, so many at most.
+pub async fn list<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<Group>> {
+    let statement = match wanted {
+        w if !w.name.is_empty() => LISTS[2],
+        w if !w.domain_id.is_empty() => LISTS[1],
+        _ => LISTS[0],
+    };
+    fetch(db, bound(statement, wanted, after, limit)).await
 }
 
-/// The groups a user is in.
-pub async fn list_of_user<'e>(db: impl Exec<'e>, user_id: &str) -> Result<Vec<Group>> {
-    sqlx::query_as(
-        "SELECT user_group.* FROM user_group JOIN group_member ON group_member.group_id = user_group.id WHERE group_member.user_id = $1 ORDER BY user_group.created_at, user_group.id",
-    )
-    .bind(user_id)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+/// The statement of [`page_of_user`].
+pub(super) const OF_USER: &str = listing!(
+    "t.*", "group_member AS m JOIN user_group AS t ON t.id = m.group_id", enabled "$3", "m.user_id = $9",
+    "$6 >= -1 AND m.group_id > $7 ORDER BY m.group_id"
+);
+
+/// The groups that the user `wanted.owner` is in, by id, so many at most.
+pub async fn page_of_user<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<Group>> {
+    fetch(db, bound(OF_USER, wanted, after, limit).bind(wanted.owner.as_str())).await
+}
+
+/// The ids of the groups that a user is in.
+pub async fn ids_of_user<'e>(db: impl Exec<'e>, user_id: &str) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT group_id FROM group_member WHERE user_id = $1 ORDER BY group_id")
+            .bind(user_id)
+            .fetch_all(db)
+            .await
+            .map_err(db_error)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Writes every changeable column if the row is still of `group.generation`.
@@ -125,12 +155,4 @@ pub async fn remove_member<'e>(db: impl Exec<'e>, group_id: &str, user_id: &str)
             .bind(user_id),
     )
     .await
-}
-
-/// All memberships as (group, user).
-pub async fn memberships<'e>(db: impl Exec<'e>) -> Result<Vec<(String, String)>> {
-    sqlx::query_as("SELECT group_id, user_id FROM group_member ORDER BY group_id, user_id")
-        .fetch_all(db)
-        .await
-        .map_err(db_error)
 }

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod endpoint_group;
 pub mod group;
 pub mod limit;
+pub mod listing;
 pub mod login;
 pub mod password;
 pub mod policy;
@@ -24,6 +25,8 @@ pub mod revocation;
 pub mod role;
 pub mod service;
 pub mod user;
+
+pub use listing::{After, Wanted};
 
 use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};

@@ -1,6 +1,10 @@
 //! Projects. Domains are rows of the same table: `store::domain`.
 
-use super::{Exec, changed, run, unique};
+use super::{
+    After, Exec, Wanted, changed,
+    listing::{bound, fetch, listing},
+    run, unique,
+};
 use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
@@ -82,31 +86,137 @@ pub async fn get_by_name<'e>(db: impl Exec<'e>, domain_id: &str, name: &str) -> 
         .map_err(db_error)
 }
 
-/// What to list; empty texts do not filter.
-#[derive(Default)]
-pub struct Wanted<'a> {
-    /// Domains instead of projects.
-    pub domains: bool,
-    /// Owning domain.
-    pub domain_id: &'a str,
-    /// Name.
-    pub name: &'a str,
-    /// Parent.
-    pub parent_id: &'a str,
+/// A project with its tags.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Tagged {
+    /// The project or domain.
+    #[sqlx(flatten)]
+    pub project: Project,
+    /// Separated by commas, in no order; a tag has none in it.
+    pub tags: String,
 }
 
-/// In the order of their making.
-pub async fn list<'e>(db: impl Exec<'e>, wanted: &Wanted<'_>) -> Result<Vec<Project>> {
-    sqlx::query_as(
-        "SELECT * FROM project WHERE is_domain = $1 AND ($2 = '' OR domain_id = $2) AND ($3 = '' OR name = $3) AND ($4 = '' OR parent_id = $4) ORDER BY created_at, id",
+impl Tagged {
+    /// As (id, tag), sorted.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let mut tags: Vec<&str> = self.tags.split(',').filter(|tag| !tag.is_empty()).collect();
+        tags.sort_unstable();
+        tags.into_iter().map(|tag| (self.project.id.clone(), tag.to_owned())).collect()
+    }
+}
+
+macro_rules! projects {
+    ($from:literal, $condition:literal) => {
+        listing!(
+            "t.*, COALESCE((SELECT string_agg(g.tag, ',') FROM project_tag AS g WHERE g.project_id = t.id), '') AS tags",
+            $from, enabled "t.enabled", $condition
+        )
+    };
+}
+
+/// The statements of [`list`].
+pub(super) const LISTS: [&str; 5] = [
+    projects!("project AS t", "t.is_domain = $9 AND ($10 = '' OR t.parent_id = $10)"),
+    projects!("project AS t", "t.domain_id = $1 AND t.is_domain = $9 AND ($10 = '' OR t.parent_id = $10)"),
+    projects!("project AS t", "t.name = $2 AND t.is_domain = $9 AND ($10 = '' OR t.parent_id = $10)"),
+    projects!("project AS t", "t.parent_id = $10 AND t.is_domain = $9"),
+    projects!(
+        "project_tag AS w JOIN project AS t ON t.id = w.project_id",
+        "w.tag = $11 AND t.is_domain = $9 AND ($10 = '' OR t.parent_id = $10)"
+    ),
+];
+
+/// In the order of creation, so many at most.
+pub async fn list<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<Tagged>> {
+    let statement = match wanted {
+        w if !w.name.is_empty() => LISTS[2],
+        w if !w.parent_id.is_empty() => LISTS[3],
+        w if !w.tag.is_empty() => LISTS[4],
+        w if !w.domain_id.is_empty() => LISTS[1],
+        _ => LISTS[0],
+    };
+    let query = bound(statement, wanted, after, limit)
+        .bind(i64::from(wanted.domains))
+        .bind(wanted.parent_id.as_str());
+    // SQLite wants no more parameters than there are.
+    fetch(db, if statement == LISTS[4] { query.bind(wanted.tag.as_str()) } else { query }).await
+}
+
+/// The statement of [`page_of_user`].
+pub(super) const OF_USER: &str = concat!(
+    "WITH RECURSIVE mine (kind, id, inherited) AS (",
+    "SELECT target_kind, target_id, inherited FROM assignment WHERE actor_kind = 'user' AND actor_id = $9 ",
+    "UNION SELECT a.target_kind, a.target_id, a.inherited FROM group_member AS m JOIN assignment AS a ",
+    "ON a.actor_kind = 'group' AND a.actor_id = m.group_id WHERE m.user_id = $9), ",
+    "below (id) AS (",
+    "SELECT p.id FROM mine JOIN project AS p ON p.parent_id = mine.id WHERE mine.inherited = 1 ",
+    "UNION SELECT p.id FROM below JOIN project AS p ON p.parent_id = below.id), ",
+    "reach (id) AS (SELECT id FROM mine WHERE kind = 'project' AND inherited = 0 UNION SELECT id FROM below) ",
+    projects!(
+        "reach JOIN project AS t ON t.id = reach.id JOIN project AS o ON o.id = t.domain_id",
+        "t.is_domain = 0 AND ($10 = 0 OR (t.enabled = 1 AND o.enabled = 1))"
     )
-    .bind(i64::from(wanted.domains))
-    .bind(wanted.domain_id)
-    .bind(wanted.name)
-    .bind(wanted.parent_id)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+);
+
+/// The projects that the user `wanted.owner` has a role on, directly, by a group or inherited, in the order of
+/// creation, so many at most; with `usable` only those a token can be got for.
+pub async fn page_of_user<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    usable: bool,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<Tagged>> {
+    let query = bound(OF_USER, wanted, after, limit).bind(wanted.owner.as_str()).bind(i64::from(usable));
+    fetch(db, query).await
+}
+
+/// Whether the user has a role on the project, directly, by a group or inherited.
+pub async fn is_of_user<'e>(db: impl Exec<'e>, user_id: &str, project_id: &str) -> Result<bool> {
+    sqlx::query(IS_OF_USER)
+        .bind(user_id)
+        .bind(project_id)
+        .fetch_optional(db)
+        .await
+        .map(|row| row.is_some())
+        .map_err(db_error)
+}
+
+/// The statement of [`is_of_user`].
+pub(super) const IS_OF_USER: &str = concat!(
+    "WITH RECURSIVE above (id) AS (SELECT parent_id FROM project WHERE id = $2 AND parent_id <> '' ",
+    "UNION SELECT p.parent_id FROM above JOIN project AS p ON p.id = above.id WHERE p.parent_id <> ''), ",
+    "actor (kind, id) AS (SELECT 'user', $1 UNION ALL SELECT 'group', group_id FROM group_member WHERE user_id = $1) ",
+    "SELECT 1 FROM actor JOIN assignment AS a ON a.actor_kind = actor.kind AND a.actor_id = actor.id ",
+    "WHERE (a.inherited = 0 AND a.target_kind = 'project' AND a.target_id = $2) ",
+    "OR (a.inherited = 1 AND a.target_id IN (SELECT id FROM above)) LIMIT 1"
+);
+
+/// The statement of [`list_below`].
+pub(super) const BELOW: &str = concat!(
+    "WITH RECURSIVE below (id) AS (SELECT id FROM project WHERE parent_id = $1 ",
+    "UNION SELECT p.id FROM below JOIN project AS p ON p.parent_id = below.id) ",
+    "SELECT t.* FROM below JOIN project AS t ON t.id = below.id ORDER BY t.created_at, t.id"
+);
+
+/// The projects below a project or domain, at any depth, in the order of creation.
+pub async fn list_below<'e>(db: impl Exec<'e>, id: &str) -> Result<Vec<Project>> {
+    sqlx::query_as(BELOW).bind(id).fetch_all(db).await.map_err(db_error)
+}
+
+/// Whether there is a project right below.
+pub async fn has_children<'e>(db: impl Exec<'e>, id: &str) -> Result<bool> {
+    sqlx::query("SELECT 1 FROM project WHERE parent_id = $1 LIMIT 1")
+        .bind(id)
+        .fetch_optional(db)
+        .await
+        .map(|row| row.is_some())
+        .map_err(db_error)
 }
 
 /// Ids of projects below another project, at most `limit`.
@@ -144,15 +254,13 @@ pub async fn delete<'e>(db: impl Exec<'e>, id: &str) -> Result<u64> {
     run(db, sqlx::query("DELETE FROM project WHERE id = $1").bind(id)).await
 }
 
-/// Tags of all projects (empty id) or one, as (project, tag), sorted.
+/// A project's tags as (project, tag), sorted.
 pub async fn tags<'e>(db: impl Exec<'e>, project_id: &str) -> Result<Vec<(String, String)>> {
-    sqlx::query_as(
-        "SELECT project_id, tag FROM project_tag WHERE ($1 = '' OR project_id = $1) ORDER BY project_id, tag",
-    )
-    .bind(project_id)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+    sqlx::query_as("SELECT project_id, tag FROM project_tag WHERE project_id = $1 ORDER BY tag")
+        .bind(project_id)
+        .fetch_all(db)
+        .await
+        .map_err(db_error)
 }
 
 /// Adds a tag; nothing happens if it is there.

@@ -1,6 +1,10 @@
 //! Roles and what they imply.
 
-use super::{Exec, changed, run, unique};
+use super::{
+    After, Exec, Wanted, changed,
+    listing::{bound, fetch, listing},
+    run, unique,
+};
 use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
@@ -72,13 +76,17 @@ pub async fn get_by_name<'e>(db: impl Exec<'e>, name: &str) -> Result<Option<Rol
         .map_err(db_error)
 }
 
-/// The global roles, or a domain's, in the order of their making.
-pub async fn list<'e>(db: impl Exec<'e>, domain_id: &str) -> Result<Vec<Role>> {
-    sqlx::query_as("SELECT * FROM role WHERE domain_id = $1 ORDER BY created_at, id")
-        .bind(domain_id)
-        .fetch_all(db)
-        .await
-        .map_err(db_error)
+/// The statement of [`list`].
+pub(super) const LIST: &str = listing!("t.*", "role AS t", enabled "$3", "t.domain_id = $1");
+
+/// The global roles, or a domain's, in the order of creation, so many at most.
+pub async fn list<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<Role>> {
+    fetch(db, bound(LIST, wanted, after, limit)).await
 }
 
 /// Every role of every domain.

@@ -1,6 +1,10 @@
 //! Users.
 
-use super::{Exec, changed, run, unique};
+use super::{
+    After, Exec, Wanted, changed,
+    listing::{bound, fetch, listing},
+    run, unique,
+};
 use crate::faults;
 use ferrostack_db::{Change, db_error, sqlx};
 use ferrostack_model::Result;
@@ -77,27 +81,53 @@ pub async fn get_by_name<'e>(db: impl Exec<'e>, domain_id: &str, name: &str) -> 
         .map_err(db_error)
 }
 
-/// All of a domain (empty: of all domains), with the name (empty: any), in the order of their making.
-pub async fn list<'e>(db: impl Exec<'e>, domain_id: &str, name: &str) -> Result<Vec<User>> {
-    sqlx::query_as(
-        "SELECT * FROM account WHERE ($1 = '' OR domain_id = $1) AND ($2 = '' OR name = $2) ORDER BY created_at, id",
-    )
-    .bind(domain_id)
-    .bind(name)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+/// The statements of [`list`].
+pub(super) const LISTS: [&str; 3] = [
+    listing!("t.*", "account AS t", enabled "t.enabled", "t.created_at >= 0"),
+    listing!("t.*", "account AS t", enabled "t.enabled", "t.domain_id = $1"),
+    listing!("t.*", "account AS t", enabled "t.enabled", "t.name = $2"),
+];
+
+/// In the order of creation, so many at most.
+pub async fn list<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<User>> {
+    let statement = match wanted {
+        w if !w.name.is_empty() => LISTS[2],
+        w if !w.domain_id.is_empty() => LISTS[1],
+        _ => LISTS[0],
+    };
+    fetch(db, bound(statement, wanted, after, limit)).await
 }
 
-/// The members of a group.
-pub async fn list_of_group<'e>(db: impl Exec<'e>, group_id: &str) -> Result<Vec<User>> {
-    sqlx::query_as(
-        "SELECT account.* FROM account JOIN group_member ON group_member.user_id = account.id WHERE group_member.group_id = $1 ORDER BY account.created_at, account.id",
-    )
-    .bind(group_id)
-    .fetch_all(db)
-    .await
-    .map_err(db_error)
+/// The statement of [`page_of_group`].
+pub(super) const MEMBERS: &str = listing!(
+    "t.*", "group_member AS m JOIN account AS t ON t.id = m.user_id", enabled "t.enabled", "m.group_id = $9",
+    "$6 >= -1 AND m.user_id > $7 ORDER BY m.user_id"
+);
+
+/// The members of the group `wanted.owner`, by id, so many at most.
+pub async fn page_of_group<'e>(
+    db: impl Exec<'e>,
+    wanted: &'e Wanted,
+    after: &'e After,
+    limit: i64,
+) -> Result<Vec<User>> {
+    fetch(db, bound(MEMBERS, wanted, after, limit).bind(wanted.owner.as_str())).await
+}
+
+/// The ids of the members of a group.
+pub async fn ids_of_group<'e>(db: impl Exec<'e>, group_id: &str) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT user_id FROM group_member WHERE group_id = $1 ORDER BY user_id")
+            .bind(group_id)
+            .fetch_all(db)
+            .await
+            .map_err(db_error)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Writes every changeable column if the row is still of `user.generation`.

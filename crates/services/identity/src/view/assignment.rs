@@ -1,7 +1,9 @@
 //! Role assignments as JSON.
 
 use super::segment;
-use crate::store::{assignment::Assignment, group::Group, project::Project, role::Role, user::User};
+use crate::store::{self, assignment::Assignment, group::Group, project::Project, role::Role, user::User};
+use ferrostack_db::{Db, sqlx};
+use ferrostack_model::Result;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -18,7 +20,57 @@ pub struct Names {
     pub roles: HashMap<String, Role>,
 }
 
+/// Names kept at once; a longer list reads some again.
+const MAX_NAMES: usize = 20_000;
+
 impl Names {
+    /// Reads the names in an assignment that are not known yet.
+    pub async fn learn(&mut self, db: &Db, row: &Assignment) -> Result<()> {
+        if self.users.len() + self.groups.len() + self.projects.len() > MAX_NAMES {
+            *self = Self { roles: std::mem::take(&mut self.roles), ..Self::default() };
+        }
+        let db = db.reader();
+        let mut domains = Vec::new();
+        if row.actor_kind == "user" {
+            if !self.users.contains_key(&row.actor_id)
+                && let Some(user) = store::user::get(db, &row.actor_id).await?
+            {
+                self.users.insert(user.id.clone(), user);
+            }
+            domains.extend(self.users.get(&row.actor_id).map(|u| u.domain_id.clone()));
+        } else {
+            if !self.groups.contains_key(&row.actor_id)
+                && let Some(group) = store::group::get(db, &row.actor_id).await?
+            {
+                self.groups.insert(group.id.clone(), group);
+            }
+            domains.extend(self.groups.get(&row.actor_id).map(|g| g.domain_id.clone()));
+        }
+        if !self.roles.contains_key(&row.role_id)
+            && let Some(role) = store::role::get(db, &row.role_id).await?
+        {
+            self.roles.insert(role.id.clone(), role);
+        }
+        domains.extend(self.roles.get(&row.role_id).map(|r| r.domain_id.clone()));
+        if row.target_kind != "system" {
+            self.learn_project(db, &row.target_id).await?;
+            domains.extend(self.projects.get(&row.target_id).map(|p| p.domain_id.clone()));
+        }
+        for domain in domains.iter().filter(|id| !id.is_empty()) {
+            self.learn_project(db, domain).await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_project(&mut self, db: &sqlx::AnyPool, id: &str) -> Result<()> {
+        if !self.projects.contains_key(id)
+            && let Some(project) = store::project::get(db, id).await?
+        {
+            self.projects.insert(id.to_owned(), project);
+        }
+        Ok(())
+    }
+
     fn domain(&self, id: &str) -> Value {
         json!({"id": id, "name": self.projects.get(id).map_or("", |d| d.name.as_str())})
     }
