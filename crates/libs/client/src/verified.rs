@@ -32,7 +32,18 @@ impl VerifiedToken {
     /// Whether the token is in force: not expired, and not refused by the rules, which are only asked if they have
     /// another `version` than when they last let it pass. The caller keeps the rules as they are meanwhile.
     pub fn passes(&self, now: Timestamp, version: u64, refused: impl FnOnce() -> bool) -> bool {
-        if self.caller.claims.exp_us <= now {
+        self.passes_within(now, 0, version, refused)
+    }
+
+    /// [`Self::passes`] for a token that may have expired less than `window` seconds ago.
+    pub fn passes_within(
+        &self,
+        now: Timestamp,
+        window: i64,
+        version: u64,
+        refused: impl FnOnce() -> bool,
+    ) -> bool {
+        if self.caller.claims.exp_us.plus_seconds(window) <= now {
             return false;
         }
         let mark = version.saturating_add(1);
@@ -120,5 +131,10 @@ mod tests {
             !entry.passes(now, 1, || ask(true)) && !entry.passes(now, 1, || ask(true)) && asked.get() == 3
         );
         assert!(entry.passes(now, 2, || ask(false)) && !entry.passes(Timestamp(1000), 2, || ask(false)));
+        let late = Timestamp(1000).plus_seconds(3);
+        assert!(
+            entry.passes_within(late, 4, 2, || ask(true)) && !entry.passes_within(late, 3, 2, || ask(false))
+        );
+        assert!(!entry.passes_within(late, 4, 3, || ask(true)), "expired and revoked");
     }
 }

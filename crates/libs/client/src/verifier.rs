@@ -8,7 +8,7 @@ use ferrostack_http::TokenVerifier;
 use ferrostack_model::{Caller, Error, Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims};
 use ferrostack_settings::Tokens;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -16,11 +16,13 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 /// Longest token that is looked at, bytes.
 const MAX_TOKEN: usize = 8192;
+/// Least time between two questions for an unknown key.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// `GET {auth_url}/ferrostack/token-keys`: the keys tokens may be signed with. Public.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,11 +48,24 @@ pub struct RevocationPage {
     /// Identity's highest sequence number; lower than the reader's cursor means identity's database is another
     /// one, and the reader begins anew.
     pub last_seq: i64,
+    /// The ids of the keys that tokens may be signed with; the reader gets the keys if it has others.
+    #[serde(default)]
+    pub key_ids: Vec<String>,
+    /// Seconds after its expiry in which a token is good in the company of a service's; rules live as long.
+    #[serde(default)]
+    pub allow_expired_window_seconds: i64,
 }
 
 struct Key {
     pem: String,
     decoding: DecodingKey,
+}
+
+/// A question for identity's keys.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    answered: bool,
 }
 
 #[derive(Default)]
@@ -59,18 +74,20 @@ struct Feed {
     cursor: i64,
     /// When identity last told us all it knew.
     read_at: Timestamp,
+    /// Identity's `allow_expired_window_seconds`.
+    window: i64,
 }
 
 /// Verifies tokens without asking identity for each. One per service process.
 pub struct LocalVerifier {
     client: ServiceClient,
     settings: Tokens,
-    keys: RwLock<HashMap<String, Key>>,
+    keys: RwLock<HashMap<String, Arc<Key>>>,
     feed: RwLock<Feed>,
     cache: Verified,
     poll: Notify,
-    /// When an unknown key last made us ask for the list.
-    keys_asked: Mutex<Option<Instant>>,
+    /// The last question for an unknown key. Held while it is asked.
+    keys_asked: Mutex<Option<Asked>>,
 }
 
 impl LocalVerifier {
@@ -119,6 +136,9 @@ impl LocalVerifier {
             let page: RevocationPage =
                 serde_json::from_value(self.client.json(Method::GET, &url, None, None).await?)
                     .map_err(|e| Error::unavailable(format!("{url}: {e}")))?;
+            if !page.key_ids.is_empty() && !self.has_exactly(&page.key_ids) {
+                self.fetch_keys().await?;
+            }
             let mut feed = self.feed.write();
             if page.last_seq < feed.cursor {
                 feed.rules.clear();
@@ -126,6 +146,7 @@ impl LocalVerifier {
                 continue;
             }
             feed.rules.prune(asked_at);
+            feed.window = page.allow_expired_window_seconds;
             let more = page.events.last().map(|e| e.seq);
             feed.rules.add(page.events);
             match more {
@@ -139,6 +160,11 @@ impl LocalVerifier {
         }
     }
 
+    fn has_exactly(&self, ids: &[String]) -> bool {
+        let keys = self.keys.read();
+        keys.len() == ids.len() && ids.iter().all(|id| keys.contains_key(id))
+    }
+
     async fn fetch_keys(&self) -> Result<()> {
         let url = format!("{}/ferrostack/token-keys", self.client.auth_url());
         let response = self.client.http().get(&url).send().await.map_err(transport_error)?;
@@ -150,7 +176,7 @@ impl LocalVerifier {
         for key in list.keys {
             let decoding = DecodingKey::from_ec_pem(key.pem.as_bytes())
                 .map_err(|e| Error::unavailable(format!("{url}: key {}: {e}", key.kid)))?;
-            keys.insert(key.kid, Key { pem: key.pem, decoding });
+            keys.insert(key.kid, Arc::new(Key { pem: key.pem, decoding }));
         }
         let mut known = self.keys.write();
         let lost = known.iter().any(|(kid, key)| keys.get(kid).is_none_or(|k| k.pem != key.pem));
@@ -163,33 +189,48 @@ impl LocalVerifier {
         Ok(())
     }
 
-    async fn decode(&self, token: &str) -> Result<TokenClaims> {
+    /// The key's id and the claims of a token with a good signature.
+    async fn decode(&self, token: &str) -> Result<(String, TokenClaims)> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::unauthorized())?;
         let kid = header.kid.ok_or_else(Error::unauthorized)?;
-        if !self.keys.read().contains_key(&kid) {
-            // A key made since we asked last; unknown keys cost one question each, so ask at most once a second.
-            self.fetch_keys_sparingly().await?;
-        }
-        let keys = self.keys.read();
-        let key = keys.get(&kid).ok_or_else(Error::unauthorized)?;
+        let key = self.key(&kid).await?;
         let mut validation = Validation::new(Algorithm::ES256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
         validation.validate_aud = false;
         jsonwebtoken::decode::<TokenClaims>(token, &key.decoding, &validation)
-            .map(|data| data.claims)
+            .map(|data| (kid, data.claims))
             .map_err(|_| Error::unauthorized())
     }
 
-    async fn fetch_keys_sparingly(&self) -> Result<()> {
-        {
-            let mut last = self.keys_asked.lock();
-            if last.is_some_and(|t| t.elapsed() < Duration::from_secs(1)) && !self.keys.read().is_empty() {
-                return Ok(());
-            }
-            *last = Some(Instant::now());
+    /// The key `kid`. For an unknown one identity is asked, at most once a second: who comes in between waits for the
+    /// next question, for a key just made must not be taken for a forged one.
+    async fn key(&self, kid: &str) -> Result<Arc<Key>> {
+        let known = || self.keys.read().get(kid).cloned();
+        if let Some(key) = known() {
+            return Ok(key);
         }
-        self.fetch_keys().await
+        let came = Instant::now();
+        let mut last = self.keys_asked.lock().await;
+        if let Some(key) = known() {
+            return Ok(key);
+        }
+        match *last {
+            Some(asked) if asked.at >= came => {
+                return Err(if asked.answered {
+                    Error::unauthorized()
+                } else {
+                    Error::unavailable("the token keys could not be read")
+                });
+            }
+            Some(asked) => tokio::time::sleep(ASK_AGAIN.saturating_sub(asked.at.elapsed())).await,
+            None => {}
+        }
+        let at = Instant::now();
+        *last = Some(Asked { at, answered: false });
+        self.fetch_keys().await?;
+        *last = Some(Asked { at, answered: true });
+        known().ok_or_else(Error::unauthorized)
     }
 
     fn feed_is_fresh(&self, feed: &Feed, now: Timestamp) -> bool {
@@ -197,8 +238,9 @@ impl LocalVerifier {
         feed.read_at.plus_seconds(limit) > now
     }
 
-    async fn ask_identity(&self, token: &str) -> Result<()> {
-        let url = format!("{}/auth/tokens?nocatalog", self.client.auth_url());
+    async fn ask_identity(&self, token: &str, late: bool) -> Result<()> {
+        let late = if late { "&allow_expired=1" } else { "" };
+        let url = format!("{}/auth/tokens?nocatalog{late}", self.client.auth_url());
         let response = self
             .client
             .send(Method::GET, &url, None, |r| {
@@ -214,34 +256,54 @@ impl LocalVerifier {
     }
 }
 
-#[async_trait]
-impl TokenVerifier for LocalVerifier {
-    async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+impl LocalVerifier {
+    /// `late`: a service vouches, and the token may have expired within identity's window.
+    async fn verify_with(&self, token: &str, late: bool) -> Result<Arc<Caller>> {
         if token.len() > MAX_TOKEN {
             return Err(Error::unauthorized());
         }
-        let (entry, known) = match self.cache.get(token) {
-            Some(entry) => (entry, true),
+        let (entry, new) = match self.cache.get(token) {
+            Some(entry) => (entry, None),
             None => {
-                let claims = self.decode(token).await?;
-                (VerifiedToken::new(claims, token), false)
+                let (kid, claims) = self.decode(token).await?;
+                (VerifiedToken::new(claims, token), Some(kid))
             }
         };
         let now = Timestamp::now();
         let fresh = {
             let feed = self.feed.read();
-            if !entry.passes(now, feed.rules.version(), || feed.rules.refuses(&entry.caller.claims)) {
+            if late && feed.read_at == Timestamp::default() {
+                return Err(Error::unavailable("identity's window for expired tokens is not known yet"));
+            }
+            let window = if late { feed.window } else { 0 };
+            let refused = || feed.rules.refuses(&entry.caller.claims);
+            if !entry.passes_within(now, window, feed.rules.version(), refused) {
                 return Err(Error::unauthorized());
             }
             self.feed_is_fresh(&feed, now)
         };
         if !fresh {
-            self.ask_identity(token).await?;
+            self.ask_identity(token, late).await?;
         }
-        if !known {
+        if let Some(kid) = new {
             self.cache.insert(&entry);
+            // Its key may have gone since it was read: then nobody else forgets it.
+            if !self.keys.read().contains_key(&kid) {
+                self.cache.clear();
+            }
         }
         Ok(entry.caller.clone())
+    }
+}
+
+#[async_trait]
+impl TokenVerifier for LocalVerifier {
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        self.verify_with(token, false).await
+    }
+
+    async fn verify_vouched(&self, token: &str) -> Result<Arc<Caller>> {
+        self.verify_with(token, true).await
     }
 
     fn auth_uri(&self) -> String {

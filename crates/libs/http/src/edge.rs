@@ -19,6 +19,10 @@ use std::{
 
 /// Longest path that is looked at or logged, bytes.
 const MAX_PATH: usize = 8192;
+/// Longest segment of a path that is logged, bytes: ids and names are shorter, tokens longer.
+const MAX_SEGMENT: usize = 128;
+/// The role of users that are services.
+const SERVICE_ROLE: &str = "service";
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     register(IntCounterVec::new(
@@ -113,7 +117,7 @@ pub async fn edge<B: MessageBody + 'static>(
         _ => id::request_id(),
     };
     let method = req.method().clone();
-    let path: String = req.path().chars().take(256).collect();
+    let path = loggable(req.path());
     let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
 
     let prepared = prepare(&mut req, &spec, &matcher).await;
@@ -194,21 +198,14 @@ async fn prepare(
         || (nova && (*req.method() == Method::OPTIONS || !is_versioned(&path)));
     // Keystone looks at the route first; the others put the token check before everything.
     let needs_token = !free && !found.public && (found.path || spec.style != Style::Keystone);
-    let token = header_text(req, "x-auth-token").map(str::to_owned);
-    let caller = match token {
-        Some(token) if needs_token || found.public => match spec.verifier.verify(&token).await {
-            Ok(caller) if !keeps_to_access_rules(&caller, req, spec, &asked_for).await => {
-                if !found.public {
-                    return Err((None, Error::unauthorized()));
-                }
-                None
-            }
+    let caller = if needs_token || found.public {
+        match caller(req, spec, &asked_for).await {
             Ok(caller) => Some(caller),
             Err(_) if found.public => None,
             Err(error) => return Err((None, error)),
-        },
-        _ if needs_token => return Err((None, Error::unauthorized())),
-        _ => None,
+        }
+    } else {
+        None
     };
     let negotiates = nova && found.method && !shape.legacy && path.starts_with("/v2.1");
     let version = if negotiates { negotiate(req)? } else { Microversion::MIN };
@@ -225,25 +222,38 @@ async fn prepare(
     Ok(Prepared { version, stamp, legacy: shape.legacy, project_in_url: shape.project_id, caller })
 }
 
-/// Whether the caller's token may make this request at all, as keystonemiddleware decides: an application
-/// credential's access rules allow it, or another service asks on the caller's behalf, who was checked there.
-async fn keeps_to_access_rules(
-    caller: &Caller,
-    req: &ServiceRequest,
-    spec: &ServiceSpec,
-    path: &str,
-) -> bool {
-    let Some(rules) = caller.claims.app_cred.as_ref().and_then(|c| c.access_rules.as_ref()) else {
-        return true;
-    };
-    // Our services' names are their types in the catalog.
-    if access_rules::allow(rules, spec.name, req.method().as_str(), path) {
-        return true;
+/// A path as it may be logged: cut, and without what may be a token (OSSN-0023: v2.0 has tokens in its paths).
+fn loggable(path: &str) -> String {
+    let mut shown: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        let secret = segment.len() > MAX_SEGMENT || shown.last() == Some(&"tokens");
+        shown.push(if secret && !segment.is_empty() { "***" } else { segment });
     }
-    match header_text(req, "x-service-token") {
-        Some(token) => spec.verifier.verify(token).await.is_ok_and(|service| service.has_role("service")),
+    shown.join("/").chars().take(256).collect()
+}
+
+/// The caller by X-Auth-Token. A service that calls on a user's behalf says so with its own X-Service-Token: it
+/// must be valid, and with the role `service` the user's token may have expired meanwhile (keystonemiddleware's
+/// `service_token_roles`). It gives the request no rights of the service.
+///
+/// A token of an application credential with access rules may make only the requests they allow, unless a service
+/// asks on its behalf, where it was checked.
+async fn caller(req: &ServiceRequest, spec: &ServiceSpec, path: &str) -> Result<Arc<Caller>> {
+    let token = header_text(req, "x-auth-token").ok_or_else(Error::unauthorized)?;
+    let vouched = match header_text(req, "x-service-token").filter(|t| !t.is_empty()) {
+        Some(service) => spec.verifier.verify(service).await?.has_role(SERVICE_ROLE),
         None => false,
+    };
+    if vouched {
+        return spec.verifier.verify_vouched(token).await;
     }
+    let caller = spec.verifier.verify(token).await?;
+    // Our services' names are their types in the catalog.
+    let allowed = match caller.claims.app_cred.as_ref().and_then(|c| c.access_rules.as_ref()) {
+        Some(rules) => access_rules::allow(rules, spec.name, req.method().as_str(), path),
+        None => true,
+    };
+    if allowed { Ok(caller) } else { Err(Error::unauthorized()) }
 }
 
 /// Whether Nova's URL map sends the path to one of its APIs or version documents.
@@ -455,6 +465,16 @@ pub fn method_not_allowed(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ossn_0023_no_token_in_a_logged_path() {
+        let token = format!("eyJ{}", "x".repeat(600));
+        assert_eq!(loggable(&format!("/v2.0/tokens/{token}")), "/v2.0/tokens/***");
+        assert_eq!(loggable("/v2.0//tokens/short/endpoints"), "/v2.0//tokens/***/endpoints");
+        assert_eq!(loggable(&format!("/{token}/tokens/")), "/***/tokens/");
+        assert_eq!(loggable("/v3/auth/tokens"), "/v3/auth/tokens");
+        assert_eq!(loggable(&"/a".repeat(500)).len(), 256);
+    }
 
     #[test]
     fn one_form_for_every_path() {

@@ -132,6 +132,8 @@ pub struct Identity {
     pub public_base: String,
     /// Directory of the token signing keys, mode 0700.
     pub key_directory: PathBuf,
+    /// Seconds a new key is published before it signs. Replicas with copies of the directory must have it by then.
+    pub key_maturity_seconds: i64,
     /// Lifetime of tokens, seconds.
     pub token_ttl_seconds: i64,
     /// Seconds that the time of a signed EC2 request may be off, either way.
@@ -149,6 +151,8 @@ pub struct Identity {
     /// Application credentials and trusts are made only with a token whose login is not older than so many seconds;
     /// 0: any age.
     pub delegation_max_token_age_seconds: i64,
+    /// Seconds after its expiry in which a token is still shown to services that ask with allow_expired.
+    pub allow_expired_window_seconds: i64,
     /// bcrypt cost of new password hashes.
     pub bcrypt_cost: u32,
     /// Password hashes computed at once, on threads of low priority; more wait. 0: as many as CPUs.
@@ -175,6 +179,7 @@ impl Default for Identity {
             region: "RegionOne".into(),
             public_base: "http://127.0.0.1".into(),
             key_directory: "/var/lib/ferrostack/token-keys".into(),
+            key_maturity_seconds: 60,
             token_ttl_seconds: 3600,
             ec2_auth_ttl_seconds: 900,
             totp_included_previous_windows: 1,
@@ -183,6 +188,7 @@ impl Default for Identity {
             max_redelegation_count: 3,
             allow_rescope_scoped_token: true,
             delegation_max_token_age_seconds: 0,
+            allow_expired_window_seconds: 172_800,
             bcrypt_cost: 12,
             hash_parallelism: 0,
             limit_model: LimitModel::Flat,

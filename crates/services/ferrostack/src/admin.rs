@@ -1,8 +1,9 @@
 //! `ferrostack admin`: looks into a running cloud's tables and queues.
 
-use crate::cli::AdminCommand;
+use crate::cli::{AdminCommand, TokenKeysCommand};
 use anyhow::{Context, anyhow};
 use ferrostack_bus::Settle;
+use ferrostack_identity::token_keys::{self, KeyState};
 use ferrostack_model::Error;
 use ferrostack_settings::Settings;
 use std::path::Path;
@@ -18,6 +19,7 @@ pub async fn run(config: Option<&Path>, command: AdminCommand) -> anyhow::Result
     match command {
         AdminCommand::Config => print!("{}", settings.to_toml()?),
         AdminCommand::Jobs { all, limit } => jobs(&settings, !all, limit).await?,
+        AdminCommand::TokenKeys { command } => token_keys(&settings, &command)?,
         AdminCommand::DeadLetters { limit } => {
             let bus = bus(&settings).await?;
             for letter in bus.dead_letters(limit).await.map_err(ours)? {
@@ -62,6 +64,33 @@ async fn jobs(settings: &Settings, unfinished: bool, limit: i64) -> anyhow::Resu
             job.created_at.iso(),
             job.error.map(|e| format!("  {e}")).unwrap_or_default()
         );
+    }
+    Ok(())
+}
+
+fn token_keys(settings: &Settings, command: &TokenKeysCommand) -> anyhow::Result<()> {
+    let identity = &settings.identity;
+    match command {
+        TokenKeysCommand::Rotate => {
+            let id = token_keys::rotate(identity).map_err(ours)?;
+            println!("{id}  signs in {} s", identity.key_maturity_seconds);
+        }
+        TokenKeysCommand::List => {
+            for key in token_keys::list(identity).map_err(ours)? {
+                let state = match key.state {
+                    KeyState::Waiting(from) => format!("waiting   signs from {}", from.iso()),
+                    KeyState::Signing => "signing".into(),
+                    KeyState::Retired(until) => format!("retired   needed until {}", until.iso()),
+                    KeyState::Spent => "spent     may be pruned".into(),
+                };
+                println!("{}  made {}  {state}", key.id, key.made_at.iso());
+            }
+        }
+        TokenKeysCommand::Prune => {
+            for id in token_keys::prune(identity).map_err(ours)? {
+                println!("{id}  removed");
+            }
+        }
     }
     Ok(())
 }

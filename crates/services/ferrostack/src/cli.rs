@@ -91,6 +91,11 @@ pub enum AdminCommand {
         #[arg(long, default_value_t = 50)]
         limit: i64,
     },
+    /// The keys that tokens are signed with (identity.key_directory)
+    TokenKeys {
+        #[command(subcommand)]
+        command: TokenKeysCommand,
+    },
     /// List messages that could not be handled
     DeadLetters {
         /// At most this many
@@ -109,4 +114,14 @@ pub enum AdminCommand {
         #[arg(long)]
         id: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum TokenKeysCommand {
+    /// Make one more key: published at once, it signs when every verifier knows it (identity.key_maturity_seconds)
+    Rotate,
+    /// List the keys, oldest first, with what each is doing
+    List,
+    /// Remove the keys that no live token can need
+    Prune,
 }

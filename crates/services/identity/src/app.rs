@@ -43,6 +43,8 @@ pub struct App {
     pub ec2_ttl: i64,
     /// Lifetime of tokens, seconds.
     pub token_ttl: i64,
+    /// Seconds after its expiry in which a token is shown to services that ask for it.
+    pub allow_expired_window: i64,
     /// How limits of projects relate to those of domains.
     pub limit_model: LimitModel,
     /// `[identity.security]`.
@@ -89,8 +91,10 @@ impl App {
         let mut events = Vec::with_capacity(work.rules.len());
         {
             let _stamping = self.stamping.write().await;
+            // An expired token must not come back to life where expired ones are allowed.
+            let life = self.token_ttl + self.allow_expired_window + REVOCATION_LEEWAY;
             for rule in work.rules {
-                let expires_at = Timestamp::now().plus_seconds(self.token_ttl + REVOCATION_LEEWAY);
+                let expires_at = Timestamp::now().plus_seconds(life);
                 events.push(store::revocation::insert(&mut work.tx, rule, expires_at).await?);
             }
             work.tx.commit().await.map_err(db_error)?;

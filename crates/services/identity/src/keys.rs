@@ -1,8 +1,11 @@
 //! The token signing keys: one PEM file each in a directory only we can read.
 //!
 //! Every key in the directory verifies; the newest that is old enough for all verifiers to know it signs.
-//! Replicas share the directory, or its contents. To rotate, put another `NAME.pem` there (`openssl genpkey
-//! -algorithm EC -pkeyopt ec_paramgen_curve:P-256`) and take the old one away a token's lifetime later.
+//! Replicas share the directory, or its contents within the time a key takes to mature. `ferrostack admin
+//! token-keys rotate` puts another `NAME.pem` there, `prune` takes away what no live token can need.
+
+pub mod directory;
+pub mod rotation;
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -19,26 +22,30 @@ use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeMap,
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant, UNIX_EPOCH},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use zeroize::Zeroizing;
 
-/// Seconds a key is published before it signs, so that verifiers have it by then.
-const MATURE_AFTER: i64 = 60;
 /// Longest token that is looked at, bytes.
 const MAX_TOKEN: usize = 8192;
-
-/// Least time between two looks for an unknown key.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Longest id of a key that is looked for in the directory.
+const MAX_KID: usize = 64;
 
 /// The keys, by id: the name of the file.
 pub struct Keys {
     directory: PathBuf,
-    keys: RwLock<BTreeMap<String, Key>>,
-    /// When an unknown key last made us read the directory.
-    looked: Mutex<Option<Instant>>,
+    /// Seconds a key is published before it signs.
+    mature_after: i64,
+    keys: RwLock<BTreeMap<String, Arc<Key>>>,
+    /// Held while `keys` is brought in step with the directory.
+    reading: Mutex<()>,
+    /// How often a key was taken away.
+    losses: AtomicU64,
     /// Keys the digests of generated secrets; with its id.
     secrets: (hmac::Key, String),
 }
@@ -51,18 +58,16 @@ struct Key {
 }
 
 impl Keys {
-    /// Reads the directory; makes it and a first key if there is none.
-    pub fn open(directory: &Path) -> Result<Self> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
-            .map_err(|e| failed(directory, &e.to_string()))?;
+    /// Reads the directory; makes it and a first key if there is none. Refuses a directory or file that others can
+    /// write to. A key signs when it is `mature_after` seconds old.
+    pub fn open(directory: &Path, mature_after: i64) -> Result<Self> {
+        directory::prepare(directory)?;
         let keys = Self {
             directory: directory.to_owned(),
+            mature_after,
             keys: RwLock::default(),
-            looked: Mutex::new(None),
+            reading: Mutex::default(),
+            losses: AtomicU64::new(0),
             secrets: secrets_key(directory)?,
         };
         keys.reload()?;
@@ -73,47 +78,73 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Reads the directory again: keys that replicas or the operator added or took away.
+    /// Reads what was added to the directory, forgets what was taken away. A file that is no good key is the error,
+    /// after the others are in force.
     pub fn reload(&self) -> Result<()> {
+        let _alone = self.reading.lock();
+        let listed = directory::list(&self.directory)?;
+        let have = self.keys.read().clone();
+        let mut bad = None;
         let mut found = BTreeMap::new();
-        let entries =
-            std::fs::read_dir(&self.directory).map_err(|e| failed(&self.directory, &e.to_string()))?;
-        for entry in entries {
-            let path = entry.map_err(|e| failed(&self.directory, &e.to_string()))?.path();
-            if path.extension().is_some_and(|e| e == "pem")
-                && let Some(kid) = path.file_stem().and_then(|s| s.to_str())
-            {
-                found.insert(kid.to_owned(), Key::read(&path)?);
+        for (kid, made_at) in listed {
+            let old = have.get(&kid);
+            match old.filter(|k| k.made_at == made_at) {
+                Some(key) => {
+                    found.insert(kid, key.clone());
+                }
+                None => match Key::read(&directory::file(&self.directory, &kid)) {
+                    Ok(key) => {
+                        found.insert(kid, Arc::new(key));
+                    }
+                    Err(error) => {
+                        bad.get_or_insert(error);
+                        if let Some(old) = old {
+                            found.insert(kid, old.clone());
+                        }
+                    }
+                },
             }
         }
+        let lost = have.keys().any(|kid| !found.contains_key(kid));
         *self.keys.write() = found;
-        Ok(())
+        if lost {
+            self.losses.fetch_add(1, Ordering::Release);
+        }
+        bad.map_or(Ok(()), Err)
+    }
+
+    /// How often a key was taken away: what is remembered of its tokens is void then.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// Makes one more key; it signs when it is mature.
     pub fn generate(&self) -> Result<String> {
+        Self::generate_in(&self.directory)
+    }
+
+    fn generate_in(directory: &Path) -> Result<String> {
+        directory::prepare(directory)?;
         let document = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .and_then(|pair| pair.to_pkcs8v1())
             .map_err(|_| Error::internal("cannot generate a token key"))?;
         let text = Zeroizing::new(pem("PRIVATE KEY", document.as_ref()));
         let kid = format!("{:010x}-{}", Timestamp::now().seconds(), random_hex(4)?);
-        write_secret(&self.directory.join(format!("{kid}.pem")), text.as_bytes())?;
+        write_secret(&directory::file(directory, &kid), text.as_bytes())?;
         Ok(kid)
     }
 
     /// Signs `claims`: a compact JWS.
     pub fn sign(&self, claims: &TokenClaims) -> Result<String> {
-        let mature = Timestamp::now().plus_seconds(-MATURE_AFTER);
-        let keys = self.keys.read();
-        let by_age = |(kid, key): &(&String, &Key)| (key.made_at, (*kid).clone());
-        let (kid, key) = keys
-            .iter()
-            .filter(|(_, k)| k.made_at <= mature)
-            .max_by_key(by_age)
-            .or_else(|| keys.iter().min_by_key(by_age))
-            .ok_or_else(|| Error::internal("no token key"))?;
+        let (kid, key) = {
+            let keys = self.keys.read();
+            let made = keys.iter().map(|(kid, key)| (kid.clone(), key.made_at));
+            let kid = rotation::signer(made, self.mature_after, Timestamp::now());
+            kid.and_then(|kid| keys.get(&kid).cloned().map(|key| (kid, key)))
+                .ok_or_else(|| Error::internal("no token key"))?
+        };
         let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(kid.clone());
+        header.kid = Some(kid);
         jsonwebtoken::encode(&header, claims, &key.signing)
             .map_err(|e| Error::internal(format!("signing a token: {e}")))
     }
@@ -128,26 +159,31 @@ impl Keys {
         validation.required_spec_claims.clear();
         validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
         validation.validate_aud = false;
-        if !self.keys.read().contains_key(&kid) {
-            self.look_again();
-        }
-        let keys = self.keys.read();
-        let key = keys.get(&kid)?;
+        let key = self.find(&kid)?;
         jsonwebtoken::decode::<TokenClaims>(token, &key.verifying, &validation).ok().map(|d| d.claims)
     }
 
-    /// A replica may have made the key since we looked. Not more often than once a second.
-    fn look_again(&self) {
-        {
-            let mut looked = self.looked.lock();
-            if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
-                return;
-            }
-            *looked = Some(Instant::now());
+    /// Whether the key `kid` is there (not taken away).
+    pub fn has(&self, kid: &str) -> bool {
+        self.keys.read().contains_key(kid)
+    }
+
+    /// The key `kid`; looked for in the directory if it is unknown, since a replica may just have made it.
+    fn find(&self, kid: &str) -> Option<Arc<Key>> {
+        if let Some(key) = self.keys.read().get(kid) {
+            return Some(key.clone());
         }
-        if let Err(error) = self.reload() {
-            tracing::error!(error = error.for_log(), "token keys not read again");
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if kid.is_empty() || kid.len() > MAX_KID || !kid.bytes().all(plain) {
+            return None;
         }
+        let _alone = self.reading.lock();
+        if let Some(key) = self.keys.read().get(kid) {
+            return Some(key.clone());
+        }
+        let key = Arc::new(Key::read(&directory::file(&self.directory, kid)).ok()?);
+        self.keys.write().insert(kid.to_owned(), key.clone());
+        Some(key)
     }
 
     /// What verifiers need.
@@ -159,6 +195,11 @@ impl Keys {
                 .map(|(kid, k)| PublicKey { kid: kid.clone(), pem: k.public_pem.clone() })
                 .collect(),
         }
+    }
+
+    /// The ids of all keys, in order.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.read().keys().cloned().collect()
     }
 
     /// A keyed digest of `secret`, in hex; the key lies beside the token keys.
@@ -183,7 +224,7 @@ fn symmetric(directory: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>> {
             done => done?,
         }
     }
-    let key = Zeroizing::new(std::fs::read(&path).map_err(|e| failed(&path, &e.to_string()))?);
+    let key = Zeroizing::new(directory::read(&path)?.0.as_bytes().to_vec());
     if key.len() < 32 {
         return Err(failed(&path, "shorter than 32 bytes"));
     }
@@ -198,7 +239,7 @@ fn secrets_key(directory: &Path) -> Result<(hmac::Key, String)> {
 
 impl Key {
     fn read(path: &Path) -> Result<Self> {
-        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| failed(path, &e.to_string()))?);
+        let (text, made_at) = directory::read(path)?;
         let der = Zeroizing::new(from_pem(&text).ok_or_else(|| failed(path, "not a PEM private key"))?);
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
             .map_err(|e| failed(path, &format!("not a P-256 PKCS#8 key: {e}")))?;
@@ -208,12 +249,6 @@ impl Key {
         let signing = EncodingKey::from_ec_pem(text.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
         let verifying =
             DecodingKey::from_ec_pem(public_pem.as_bytes()).map_err(|e| failed(path, &e.to_string()))?;
-        let modified = std::fs::metadata(path)
-            .and_then(|m| m.modified())
-            .map_err(|e| failed(path, &e.to_string()))?
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let made_at = Timestamp(i64::try_from(modified.as_micros()).unwrap_or(i64::MAX));
         Ok(Self { made_at, signing, verifying, public_pem })
     }
 }
@@ -253,7 +288,11 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            directory::hand_over(directory, &file)?;
+            file.sync_all()
+        })
         .and_then(|()| std::fs::hard_link(&temporary, path));
     let _ = std::fs::remove_file(&temporary);
     written.map_err(|e| failed(path, &e.to_string()))
@@ -264,6 +303,7 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
     use ferrostack_model::{DomainRef, ProjectRef};
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     fn claims() -> TokenClaims {
         let dom = DomainRef { id: "0123456789abcdef0123456789abcdef".into(), name: "Default".into() };
@@ -286,7 +326,7 @@ mod tests {
     #[test]
     fn signs_and_reads_back_in_a_short_header() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::open(dir.path()).unwrap();
+        let keys = Keys::open(dir.path(), 60).unwrap();
         let token = keys.sign(&claims()).unwrap();
         assert!(token.len() < 2048, "{}", token.len());
         assert!(token.bytes().all(|b| b.is_ascii_graphic()));
@@ -307,13 +347,35 @@ mod tests {
         }
         // The client library's verifier reads keys the same way.
         assert!(DecodingKey::from_ec_pem(keys.public().keys[0].pem.as_bytes()).is_ok());
-        let again = Keys::open(dir.path()).unwrap();
+        let again = Keys::open(dir.path(), 60).unwrap();
         assert!(again.read(&token).is_some());
         let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_bad_file_keeps_no_good_key_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path(), 60).unwrap();
+        let token = keys.sign(&claims()).unwrap();
+        write_secret(&dir.path().join("00-bad.pem"), b"no key").unwrap();
+        let second = Keys::open(dir.path(), 60).err().map(|e| e.for_log().to_string());
+        assert!(second.unwrap().contains("00-bad.pem"));
+        let kid = keys.generate().unwrap();
+        assert!(keys.reload().unwrap_err().for_log().to_string().contains("00-bad.pem"));
+        assert!(keys.ids().contains(&kid) && keys.read(&token).is_some());
+        // Ids that are no names of files of ours are not looked for.
+        for kid in ["../x", "a/b", "", "fingerprint.key", "a.b"] {
+            assert!(keys.find(kid).is_none());
+        }
+        std::fs::remove_file(dir.path().join("00-bad.pem")).unwrap();
+        keys.reload().unwrap();
+        std::fs::remove_file(directory::file(dir.path(), &kid)).unwrap();
+        keys.reload().unwrap();
+        assert!(!keys.has(&kid));
     }
 
     fn signer(keys: &Keys) -> String {
@@ -329,11 +391,11 @@ mod tests {
     #[test]
     fn a_new_key_verifies_at_once_and_signs_later() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::open(dir.path()).unwrap();
+        let keys = Keys::open(dir.path(), 60).unwrap();
         let first = keys.public().keys[0].kid.clone();
         age(dir.path(), &first, 10);
         // Made by a replica: found when its first token comes.
-        let replica = Keys::open(dir.path()).unwrap();
+        let replica = Keys::open(dir.path(), 60).unwrap();
         let second = replica.generate().unwrap();
         replica.reload().unwrap();
         assert_eq!(signer(&replica), first);
@@ -357,21 +419,21 @@ mod tests {
     #[test]
     fn fingerprints_tell_passwords_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::open(dir.path()).unwrap();
+        let keys = Keys::open(dir.path(), 60).unwrap();
         assert_eq!(keys.fingerprint("x").unwrap(), keys.fingerprint("x").unwrap());
         assert_ne!(keys.fingerprint("x").unwrap(), keys.fingerprint("y").unwrap());
         let other = tempfile::tempdir().unwrap();
         assert_ne!(
             keys.fingerprint("x").unwrap(),
-            Keys::open(other.path()).unwrap().fingerprint("x").unwrap()
+            Keys::open(other.path(), 60).unwrap().fingerprint("x").unwrap()
         );
     }
 
     #[test]
     fn a_bad_key_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("bad.pem"), "no key").unwrap();
-        let error = Keys::open(dir.path()).err().unwrap();
+        write_secret(&dir.path().join("bad.pem"), b"no key").unwrap();
+        let error = Keys::open(dir.path(), 60).err().unwrap();
         assert!(error.for_log().contains("bad.pem") && !error.public.contains("bad.pem"));
     }
 }

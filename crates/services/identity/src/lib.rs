@@ -23,6 +23,7 @@ mod vault;
 mod verifier;
 mod view;
 
+pub use keys::rotation as token_keys;
 pub use policy::RULES;
 
 use app::App;
@@ -39,7 +40,7 @@ use verifier::OwnVerifier;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Polls between two reads of the key directory and removals of expired rules.
+/// Polls between two removals of expired rules.
 const POLLS_PER_CLEANING: u32 = 30;
 
 /// Opens the database, bootstraps (if `identity.admin_password_file` exists) and serves.
@@ -58,7 +59,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
     let app = Arc::new(App {
         db: Db::open(&settings.database.url, "identity", settings.database.max_connections, &MIGRATIONS)
             .await?,
-        keys: keys::Keys::open(&settings.identity.key_directory)?,
+        keys: keys::Keys::open(&settings.identity.key_directory, settings.identity.key_maturity_seconds)?,
         vault: vault::Vault::open_keys(&settings.identity.key_directory)?,
         passwords: passwords::Passwords::new(
             settings.identity.bcrypt_cost,
@@ -72,6 +73,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
+        allow_expired_window: settings.identity.allow_expired_window_seconds.max(0),
         limit_model: settings.identity.limit_model,
         security: settings.identity.security.clone(),
         delegation: app::DelegationLimits {
@@ -104,10 +106,11 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
     Ok(running)
 }
 
-/// Follows the rules that other replicas make, and cleans up.
+/// Follows the rules and the token keys that other replicas make, and cleans up.
 async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
     let pause = Duration::from_millis(poll_ms.max(50));
     let mut polls = 0;
+    let mut complaint = String::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -115,6 +118,17 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
         }
         if let Err(error) = app.revocations.sync(&app.db).await {
             tracing::warn!(error = error.for_log(), "revocation rules not read");
+        }
+        let of = app.clone();
+        let read = tokio::task::spawn_blocking(move || of.keys.reload()).await;
+        match read.unwrap_or_else(|e| Err(Error::internal(format!("reading token keys: {e}")))) {
+            Ok(()) => complaint.clear(),
+            // A file that stays bad is told once.
+            Err(error) if error.for_log() == complaint => {}
+            Err(error) => {
+                tracing::error!(error = error.for_log(), "token keys not read again");
+                complaint = error.for_log().to_string();
+            }
         }
         polls += 1;
         if polls % POLLS_PER_CLEANING == 0 {
@@ -127,9 +141,6 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
             }
             if let Err(error) = auth::login::clean(&app, Timestamp::now()).await {
                 tracing::warn!(error = error.for_log(), "old failures of logins not removed");
-            }
-            if let Err(error) = app.keys.reload() {
-                tracing::error!(error = error.for_log(), "token keys not read again");
             }
             if let Err(error) = app.vault.reload() {
                 tracing::error!(error = error.for_log(), "credential keys not read again");

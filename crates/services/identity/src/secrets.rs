@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn a_generated_secret_matches_only_itself_under_its_key() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (keys, others) = (Keys::open(one.path()).unwrap(), Keys::open(two.path()).unwrap());
+        let (keys, others) = (Keys::open(one.path(), 60).unwrap(), Keys::open(two.path(), 60).unwrap());
         let passwords = Passwords::new(4, 1, 8).unwrap();
         let secret = generate_secret().unwrap();
         assert_eq!(secret.len(), 86);
@@ -84,7 +84,7 @@ mod tests {
         assert!(!is(&keys, &secret, Some(MARK)).await && !is(&keys, &secret, Some(&stored[..40])).await);
         assert!(!is(&others, &secret, Some(&stored)).await);
         // A replica with the same directory, and the same after a restart.
-        assert!(is(&Keys::open(one.path()).unwrap(), &secret, Some(&stored)).await);
+        assert!(is(&Keys::open(one.path(), 60).unwrap(), &secret, Some(&stored)).await);
         let given = passwords.hash("given by a user").await.unwrap();
         assert!(is(&keys, "given by a user", Some(&given)).await);
         assert!(!is(&keys, "given by another", Some(&given)).await);

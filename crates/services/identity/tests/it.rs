@@ -12,6 +12,7 @@ mod it {
     mod domain_config;
     mod ec2;
     mod endpoint_filter;
+    mod expired;
     mod grants;
     mod hostile;
     mod limits;
@@ -23,6 +24,7 @@ mod it {
     mod policy_file;
     mod projects;
     mod revocations;
+    mod rotation;
     mod security;
     pub mod support;
     mod tokens;

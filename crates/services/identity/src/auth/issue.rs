@@ -84,10 +84,11 @@ async fn settled_clock(app: &App) -> Result<Clock> {
     store::revocation::clock(&mut *connection).await
 }
 
-/// What a token stands for: `None` if it is no token, has expired, was revoked, or its user, scope or roles are gone.
-pub async fn subject_of(app: &App, token: &str) -> Result<Option<(TokenClaims, Context)>> {
+/// What a token stands for: `None` if it is no token, has expired (more than `window` seconds ago), was revoked, or
+/// its user, scope or roles are gone.
+pub async fn subject_of(app: &App, token: &str, window: i64) -> Result<Option<(TokenClaims, Context)>> {
     let Some(claims) = app.keys.read(token) else { return Ok(None) };
-    if claims.exp_us <= Timestamp::now() {
+    if claims.exp_us.plus_seconds(window) <= Timestamp::now() {
         return Ok(None);
     }
     app.revocations.sync(&app.db).await?;

@@ -21,6 +21,12 @@ pub(super) fn rows() -> Vec<Route> {
 }
 
 async fn keys(app: web::Data<App>) -> ApiResult {
+    // Who asks may hold a token of a key that a replica made a moment ago.
+    let of = app.clone();
+    let read = web::block(move || of.keys.reload()).await;
+    if let Ok(Err(error)) = read {
+        tracing::debug!(error = error.for_log(), "token keys not read again");
+    }
     json(&app.keys.public())
 }
 
@@ -36,5 +42,10 @@ async fn revocations(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResu
     // The clock first: every rule up to it is committed. A page ends at its last rule, or at the clock.
     let clock = store::revocation::clock(app.db.reader()).await?;
     let events = store::revocation::list(app.db.reader(), after, clock.seq, PAGE).await?;
-    json(&RevocationPage { events, last_seq: clock.seq })
+    json(&RevocationPage {
+        events,
+        last_seq: clock.seq,
+        key_ids: app.keys.ids(),
+        allow_expired_window_seconds: app.allow_expired_window,
+    })
 }

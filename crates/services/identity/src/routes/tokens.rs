@@ -77,12 +77,13 @@ async fn subject(
     ctx: &Ctx,
     req: &HttpRequest,
     rule: &str,
+    window: i64,
 ) -> Result<(String, TokenClaims, Context)> {
     let Some(token) = subject_header(req) else {
         ctx.enforce(rule, &[])?;
         return Err(Error::not_found("No token in the request"));
     };
-    let (claims, context) = auth::subject_of(app, token).await?.ok_or_else(faults::no_such_token)?;
+    let (claims, context) = auth::subject_of(app, token, window).await?.ok_or_else(faults::no_such_token)?;
     ctx.enforce(rule, &[("target.token.user_id", &claims.sub)])?;
     Ok((token.to_owned(), claims, context))
 }
@@ -92,9 +93,17 @@ fn keeps_access_rules(req: &HttpRequest) -> bool {
     version.and_then(|v| v.trim().parse::<f64>().ok()).is_some_and(|v| v >= 1.0)
 }
 
+/// Whether a service asks for a token that may have expired while it was at work.
+fn allows_expired(req: &HttpRequest) -> bool {
+    let query = query_pairs(req.query_string());
+    let asked = query.iter().find(|(name, _)| name == "allow_expired").map(|(_, value)| value);
+    asked.is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "1" | "t" | "true" | "on" | "y" | "yes"))
+}
+
 async fn validate(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let rule = if req.method() == Method::HEAD { "identity:check_token" } else { "identity:validate_token" };
-    let (token, claims, context) = subject(&app, &ctx, &req, rule).await?;
+    let window = if allows_expired(&req) { app.allow_expired_window } else { 0 };
+    let (token, claims, context) = subject(&app, &ctx, &req, rule, window).await?;
     // Who does not know of the rules would let the token do anything.
     if claims.app_cred.as_ref().is_some_and(|c| c.access_rules.is_some()) && !keeps_access_rules(&req) {
         return Err(Error::not_found("Failed to validate token").into());
@@ -103,7 +112,7 @@ async fn validate(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult 
 }
 
 async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
-    let (_, claims, _) = subject(&app, &ctx, &req, "identity:revoke_token").await?;
+    let (_, claims, _) = subject(&app, &ctx, &req, "identity:revoke_token", 0).await?;
     let mut work = app.begin().await?;
     work.revoke(RevocationEvent {
         // The token may come from a replica whose clock is ahead of ours.
