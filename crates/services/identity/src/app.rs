@@ -10,7 +10,7 @@ use ferrostack_model::{
     Result, RevocationEvent, Timestamp,
     message::{Envelope, Revocations as Message},
 };
-use ferrostack_settings::{LimitModel, Security};
+use ferrostack_settings::LimitModel;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::RwLock;
 
@@ -47,8 +47,6 @@ pub struct App {
     pub allow_expired_window: i64,
     /// How limits of projects relate to those of domains.
     pub limit_model: LimitModel,
-    /// `[identity.security]`.
-    pub security: Security,
     /// Limits of application credentials, trusts and re-scoping.
     pub delegation: DelegationLimits,
     /// `http://host:5000/v3` for `WWW-Authenticate`.

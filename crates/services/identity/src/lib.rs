@@ -75,7 +75,6 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
         allow_expired_window: settings.identity.allow_expired_window_seconds.max(0),
         limit_model: settings.identity.limit_model,
-        security: settings.identity.security.clone(),
         delegation: app::DelegationLimits {
             user_limit: settings.identity.application_credential_user_limit,
             max_redelegation_count: settings.identity.max_redelegation_count,

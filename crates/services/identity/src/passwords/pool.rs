@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 /// Longest time that work waits; by then the client has given up.
 const MAX_WAIT: Duration = Duration::from_secs(20);
-/// The threads' niceness: a storm of logins leaves nine tenths of a contended CPU to everybody else.
-const NICE: i32 = 10;
+/// The threads' niceness: a storm of logins leaves three quarters of a contended CPU to everybody else, and a busy
+/// host leaves a quarter to the logins.
+const NICE: i32 = 5;
 /// When to come back after a refusal, seconds.
 const RETRY_AFTER: u32 = 2;
 

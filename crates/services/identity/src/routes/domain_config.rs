@@ -222,8 +222,9 @@ fn security(app: &App, ctx: &Ctx, req: &HttpRequest) -> Result<Map<String, Value
             "Reading security compliance information for any domain other than the default domain is not allowed or supported",
         ));
     }
-    let description = Some(&app.security.password_regex_description).filter(|text| !text.is_empty());
-    let values = [json!(app.security.password_regex), json!(description)];
+    let description =
+        Some(&app.compliance.rules().password_regex_description).filter(|text| !text.is_empty());
+    let values = [json!(app.compliance.rules().password_regex), json!(description)];
     Ok(READABLE.map(str::to_owned).into_iter().zip(values).collect())
 }
 
