@@ -7,6 +7,7 @@ mod compliance;
 mod endpoint_filter;
 mod faults;
 mod input;
+mod json_home;
 mod keys;
 mod limits;
 mod list;

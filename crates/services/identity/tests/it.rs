@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod it {
+    mod absent;
     mod api_ref;
     mod application_credentials;
     mod bootstrap;
@@ -26,6 +27,7 @@ mod it {
     mod revocations;
     mod rotation;
     mod security;
+    mod revoke_events;
     pub mod support;
     mod tokens;
 }

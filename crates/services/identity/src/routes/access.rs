@@ -42,7 +42,7 @@ async fn catalog(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     json(&json!({"catalog": catalog, "links": {"self": format!("{}/v3/auth/catalog", base_url(&req))}}))
 }
 
-async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+pub(super) async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_projects", &[])?;
     let query = query_pairs(req.query_string());
     let Some(wanted) = list::wanted(&query, None) else {
@@ -54,7 +54,7 @@ async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult 
     list::rows(&req, &query, "projects", source).await
 }
 
-async fn domains(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+pub(super) async fn domains(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_domains", &[])?;
     let mut assignments = store::assignment::list_of_user(app.db.reader(), ctx.caller()?.user_id()).await?;
     assignments.retain(|a| a.target_kind == "domain" && a.inherited == 0);

@@ -14,14 +14,17 @@ mod endpoint_filters;
 mod endpoint_groups;
 mod endpoint_policy;
 mod endpoints;
+mod federation;
 mod feed;
 mod grants;
 mod groups;
 mod limits;
+mod oauth;
 mod policies;
 mod projects;
 mod regions;
 mod registered_limits;
+mod revoke_events;
 mod roles;
 mod services;
 mod tags;
@@ -61,6 +64,9 @@ pub fn table() -> Vec<Route> {
         endpoint_filters::rows(),
         policies::rows(),
         endpoint_policy::rows(),
+        revoke_events::rows(),
+        federation::rows(),
+        oauth::rows(),
         regions::rows(),
         registered_limits::rows(),
         limits::rows(),

@@ -1,5 +1,6 @@
 //! Version discovery.
 
+use crate::json_home;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use ferrostack_http::{ApiResult, Route, base_url, json};
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ fn document(base: &str) -> Value {
 }
 
 async fn versions(req: HttpRequest) -> ApiResult {
+    if let Some(answer) = json_home::answer(&req, true) {
+        return answer;
+    }
     let base = base_url(&req);
     Ok(HttpResponse::MultipleChoices()
         .insert_header((header::LOCATION, format!("{base}/v3/")))
@@ -29,5 +33,8 @@ async fn versions(req: HttpRequest) -> ApiResult {
 }
 
 async fn version(req: HttpRequest) -> ApiResult {
+    if let Some(answer) = json_home::answer(&req, false) {
+        return answer;
+    }
     json(&json!({"version": document(&base_url(&req))}))
 }

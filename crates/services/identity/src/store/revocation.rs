@@ -62,6 +62,21 @@ pub async fn list<'e>(db: impl Exec<'e>, after: i64, upto: i64, limit: i64) -> R
             .fetch_all(db)
             .await
             .map_err(db_error)?;
+    read(&rows)
+}
+
+/// Rules stamped at or after `since`, in order.
+pub async fn list_since<'e>(db: impl Exec<'e>, since: Timestamp) -> Result<Vec<RevocationEvent>> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT rule FROM revocation WHERE issued_before >= $1 ORDER BY seq")
+            .bind(since.0)
+            .fetch_all(db)
+            .await
+            .map_err(db_error)?;
+    read(&rows)
+}
+
+fn read(rows: &[(String,)]) -> Result<Vec<RevocationEvent>> {
     rows.iter()
         .map(|(text,)| serde_json::from_str(text).map_err(|e| Error::internal(format!("revocation: {e}"))))
         .collect()

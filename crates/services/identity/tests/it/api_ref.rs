@@ -31,3 +31,30 @@ async fn every_body_has_its_schema() {
     }
     c.end().await;
 }
+
+/// The JSON-home document names every resource; clients ask for it by its type.
+#[tokio::test]
+async fn json_home() {
+    let c = Cloud::start(None, &|_| {}).await;
+    let ask = async |path: &str, accept: &str| {
+        c.send(reqwest::Method::GET, path, &[("accept", accept)], None).await
+    };
+    for (path, users) in
+        [("/v3", "/users/{user_id}"), ("/v3/", "/users/{user_id}"), ("/", "/v3/users/{user_id}")]
+    {
+        let home = ask(path, "application/json-home").await.is(200);
+        assert_eq!(home.headers["content-type"], "application/json-home", "{path}");
+        let user = &home.json()["resources"]["https://docs.openstack.org/api/openstack-identity/3/rel/user"];
+        assert_eq!(user["href-template"], users, "{path}");
+        assert_eq!(
+            user["href-vars"]["user_id"],
+            "https://docs.openstack.org/api/openstack-identity/3/param/user_id"
+        );
+        let tie = ask(path, "application/json-home, application/json").await;
+        assert_eq!(tie.headers["content-type"], "application/json", "{path}");
+        let head = c.send(reqwest::Method::HEAD, path, &[("accept", "application/json-home")], None).await;
+        assert_eq!(head.is(200).headers["content-type"], "application/json-home");
+        ask(path, &"x,".repeat(2000)).await;
+    }
+    c.end().await;
+}

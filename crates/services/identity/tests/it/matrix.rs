@@ -16,6 +16,8 @@ const FOR_ALL: &[&str] = &[
     "GET /v3/registered_limits",
     "GET /v3/limits",
     "GET /v3/limits/model",
+    "GET /v3/OS-FEDERATION/projects",
+    "GET /v3/OS-FEDERATION/domains",
     "GET /v3/domains/{domain_id}/config/security_compliance",
     "GET /v3/domains/{domain_id}/config/security_compliance/{option}",
     // One's own project, user and domain, which the paths below name.
@@ -62,6 +64,10 @@ async fn every_route_and_every_caller() {
         }
         for route in ferrostack_identity::routes::table() {
             let name = format!("{} {}", route.method, route.path);
+            // Ends the caller's own token: has its own test.
+            if name == "DELETE /v3/users/{user_id}/tokens" {
+                continue;
+            }
             let path = |(project, user): &(String, String)| {
                 route
                     .path
