@@ -25,9 +25,9 @@ mod it {
     mod policy_file;
     mod projects;
     mod revocations;
+    mod revoke_events;
     mod rotation;
     mod security;
-    mod revoke_events;
     pub mod support;
     mod tokens;
 }
