@@ -16,8 +16,8 @@ fn services() -> Vec<Service> {
     vec![
         Service {
             name: "identity",
-            title: "Identity (Keystone v3)",
-            routes: ferrostack_identity::routes::table(),
+            title: "Identity (Keystone v3; v2.0 with identity.v2_api)",
+            routes: [ferrostack_identity::routes::table(), ferrostack_identity::routes::v2_table()].concat(),
         },
         Service { name: "image", title: "Image (Glance v2)", routes: ferrostack_image::routes::table() },
         Service {

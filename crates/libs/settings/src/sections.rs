@@ -153,6 +153,8 @@ pub struct Identity {
     pub delegation_max_token_age_seconds: i64,
     /// Seconds after its expiry in which a token is still shown to services that ask with allow_expired.
     pub allow_expired_window_seconds: i64,
+    /// Whether the API v2.0 of old SDKs is there. Without it: in `ferrostack up`, and nowhere else.
+    pub v2_api: Option<bool>,
     /// bcrypt cost of new password hashes.
     pub bcrypt_cost: u32,
     /// Password hashes computed at once, on threads of low priority; more wait. 0: as many as CPUs.
@@ -189,6 +191,7 @@ impl Default for Identity {
             allow_rescope_scoped_token: true,
             delegation_max_token_age_seconds: 0,
             allow_expired_window_seconds: 172_800,
+            v2_api: None,
             bcrypt_cost: 12,
             hash_parallelism: 0,
             limit_model: LimitModel::Flat,

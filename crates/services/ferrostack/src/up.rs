@@ -20,8 +20,9 @@ pub async fn run(args: StateArgs) -> anyhow::Result<()> {
         args.bus_url.is_none(),
         "--bus-url is for `ferrostack prepare`: up uses the bus in its process"
     );
-    let dir = StateDir::prepare(&args)?;
+    let mut dir = StateDir::prepare(&args)?;
     let _lock = dir.lock()?;
+    dir.settings.identity.v2_api.get_or_insert(true);
     let settings = &dir.settings;
     ferrostack_settings::init_telemetry(&settings.log)?;
     ports::check_free(settings)?;

@@ -45,6 +45,8 @@ pub struct App {
     pub token_ttl: i64,
     /// Seconds after its expiry in which a token is shown to services that ask for it.
     pub allow_expired_window: i64,
+    /// Whether the API v2.0 is there.
+    pub v2_api: bool,
     /// How limits of projects relate to those of domains.
     pub limit_model: LimitModel,
     /// Limits of application credentials, trusts and re-scoping.

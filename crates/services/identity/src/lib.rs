@@ -75,6 +75,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         token_ttl: settings.identity.token_ttl_seconds,
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
         allow_expired_window: settings.identity.allow_expired_window_seconds.max(0),
+        v2_api: settings.identity.v2_api.unwrap_or(false),
         limit_model: settings.identity.limit_model,
         delegation: app::DelegationLimits {
             user_limit: settings.identity.application_credential_user_limit,
@@ -89,10 +90,14 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
     app.revocations.sync(&app.db).await?;
     bootstrap::run(&app, settings, address).await?;
     let state = web::Data::from(app.clone());
+    let mut routes = routes::table();
+    if app.v2_api {
+        routes.extend(routes::v2_table());
+    }
     let spec = ServiceSpec {
         name: "identity",
         style: Style::Keystone,
-        routes: routes::table(),
+        routes,
         verifier: Arc::new(OwnVerifier::new(app.clone(), settings.tokens.cache_entries)),
         policy: Arc::new(policy),
         health: Arc::new(Health(app.clone())),

@@ -30,4 +30,5 @@ mod it {
     mod security;
     pub mod support;
     mod tokens;
+    mod v2;
 }

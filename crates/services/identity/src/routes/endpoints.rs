@@ -51,7 +51,7 @@ fn properties() -> Value {
     })
 }
 
-static CREATE: LazyLock<Checks> =
+pub(super) static CREATE: LazyLock<Checks> =
     LazyLock::new(|| Checks::new(properties(), &["interface", "service_id", "url"]));
 static UPDATE: LazyLock<Checks> = LazyLock::new(|| Checks::new(properties(), &[]));
 
@@ -60,7 +60,7 @@ async fn find(app: &App, id: &str) -> Result<Endpoint> {
 }
 
 /// Checks service, region and the URL's placeholders; an unknown `region` (the old member) is to be made.
-async fn check(app: &App, input: &Map<String, Value>) -> Result<Option<String>> {
+pub(super) async fn check(app: &App, input: &Map<String, Value>) -> Result<Option<String>> {
     if let Some(url) = input::string(input, "url")
         && view::catalog::substitute(url, Some("p"), "u").is_none()
     {

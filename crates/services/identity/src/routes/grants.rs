@@ -229,7 +229,7 @@ async fn granted(app: &App, named: &Named) -> Result<Vec<Assignment>> {
     Ok(rows)
 }
 
-async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+pub(super) async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let named = named(&app, &ctx, &req, Verb::List).await?;
     let rows = granted(&app, &named).await?;
     let mut roles = store::role::list_all(app.db.reader()).await?;
@@ -246,7 +246,7 @@ async fn check(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     no_content()
 }
 
-async fn grant(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+pub(super) async fn grant(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let named = named(&app, &ctx, &req, Verb::Create).await?;
     if let Some(role) = named.role.as_ref().filter(|r| !r.domain_id.is_empty()) {
         let owner = named.target.as_ref().map(|t| if t.is_domain == 1 { &t.id } else { &t.domain_id });
@@ -262,7 +262,7 @@ async fn grant(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     no_content()
 }
 
-async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+pub(super) async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let named = named(&app, &ctx, &req, Verb::Revoke).await?;
     let mut work = app.begin().await?;
     if store::assignment::delete(&mut *work.tx, &named.row).await? == 0 {

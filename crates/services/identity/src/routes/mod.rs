@@ -31,11 +31,17 @@ mod tags;
 mod tokens;
 mod user_passwords;
 mod users;
+mod v2;
 mod versions;
 
 use ferrostack_http::Route;
 
-/// Every route.
+/// Every route of v2.0, there with `identity.v2_api`.
+pub fn v2_table() -> Vec<Route> {
+    v2::rows()
+}
+
+/// Every route of v3.
 pub fn table() -> Vec<Route> {
     [
         versions::rows(),

@@ -152,7 +152,7 @@ async fn place(app: &App, ctx: &Ctx, input: &Map<String, Value>) -> Result<(Stri
     Ok((domain_id, parent.id))
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
     let wanted = body.0.get("project").and_then(Value::as_object).cloned().unwrap_or_default();
     let domain_id = input::domain_id(&ctx, &wanted)?;
     ctx.enforce("identity:create_project", &[("target.project.domain_id", &domain_id)])?;
@@ -192,7 +192,12 @@ pub(super) async fn insert(
     store::project::tags(&mut *work.tx, &row.id).await
 }
 
-async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+pub(super) async fn show(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+) -> ApiResult {
     let project = allowed(&app, &ctx, &id, "identity:get_project").await?;
     let query = query_pairs(req.query_string());
     let base = base_url(&req);
@@ -266,7 +271,7 @@ fn ids_below(children: &HashMap<&str, Vec<&Project>>, id: &str, depth: usize) ->
     Value::Object(rows.iter().map(|p| (p.id.clone(), ids_below(children, &p.id, depth + 1))).collect())
 }
 
-async fn update(
+pub(super) async fn update(
     app: web::Data<App>,
     ctx: Ctx,
     req: HttpRequest,
@@ -358,7 +363,7 @@ pub(super) async fn change(
     Ok((row, tags))
 }
 
-async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let found = allowed(&app, &ctx, &id, "identity:delete_project").await?;
     if found.is_domain == 1 {
         super::domains::remove(&app, &found).await?;

@@ -108,7 +108,7 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     list::rows(&req, &query, "roles", source).await
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
     let domain =
         body.0.get("role").and_then(|r| r.get("domain_id")).and_then(Value::as_str).unwrap_or_default();
     let rule = if domain.is_empty() { "identity:create_role" } else { "identity:create_domain_role" };
@@ -133,7 +133,12 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     created(&json!({"role": view::role::role(&role, &base_url(&req))}))
 }
 
-async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+pub(super) async fn show(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+) -> ApiResult {
     let role = allowed(&app, &ctx, &id, "get").await?;
     json(&json!({"role": view::role::role(&role, &base_url(&req))}))
 }
@@ -177,7 +182,7 @@ async fn update(
     json(&json!({"role": view::role::role(&role, &base_url(&req))}))
 }
 
-async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     allowed(&app, &ctx, &id, "delete").await?;
     let mut work = app.begin().await?;
     let role = store::role::get(&mut *work.tx, &id).await?.ok_or_else(|| faults::not_found("role", &id))?;

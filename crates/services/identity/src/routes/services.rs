@@ -62,7 +62,7 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     list::answer(&req, &query, "services", services, |s| &s.id, view::service::service)
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
     ctx.enforce("identity:create_service", &[])?;
     let input = CREATE.object(&body.0, "service")?;
     let service = Service {
@@ -79,7 +79,12 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     created(&json!({"service": view::service::service(&service, &base_url(&req))}))
 }
 
-async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+pub(super) async fn show(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+) -> ApiResult {
     ctx.enforce("identity:get_service", &[])?;
     let service = find(&app, &id).await?;
     json(&json!({"service": view::service::service(&service, &base_url(&req))}))
@@ -111,7 +116,7 @@ async fn update(
     json(&json!({"service": view::service::service(&service, &base_url(&req))}))
 }
 
-async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_service", &[])?;
     let mut work = app.begin().await?;
     if !store::registered_limit::list(&mut *work.tx, &id, "", "").await?.is_empty() {

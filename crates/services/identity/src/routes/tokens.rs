@@ -113,6 +113,12 @@ async fn validate(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult 
 
 async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let (_, claims, _) = subject(&app, &ctx, &req, "identity:revoke_token", 0).await?;
+    end(&app, &claims).await?;
+    no_content()
+}
+
+/// Revokes one token.
+pub(super) async fn end(app: &App, claims: &TokenClaims) -> Result<()> {
     let mut work = app.begin().await?;
     work.revoke(RevocationEvent {
         // The token may come from a replica whose clock is ahead of ours.
@@ -120,6 +126,5 @@ async fn revoke(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         audit_id: claims.aud_ids.first().cloned(),
         ..Default::default()
     });
-    app.commit(work).await?;
-    no_content()
+    app.commit(work).await
 }

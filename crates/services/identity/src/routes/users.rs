@@ -105,7 +105,7 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     list::rows(&req, &query, "users", source).await
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
     let wanted = body.0.get("user").and_then(Value::as_object).cloned().unwrap_or_default();
     let domain_id = input::domain_id(&ctx, &wanted)?;
     ctx.enforce("identity:create_user", &[("target.user.domain_id", &domain_id)])?;
@@ -149,12 +149,17 @@ async fn default_project(app: &App, input: &Map<String, Value>) -> Result<Option
     Ok(Some(id.to_owned()))
 }
 
-async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+pub(super) async fn show(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:get_user").await?;
     json(&json!({"user": view::user::user(&user, &base_url(&req))}))
 }
 
-async fn update(
+pub(super) async fn update(
     app: web::Data<App>,
     ctx: Ctx,
     req: HttpRequest,
@@ -210,7 +215,7 @@ async fn update(
     json(&json!({"user": view::user::user(&user, &base_url(&req))}))
 }
 
-async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:delete_user").await?;
     let mut work = app.begin().await?;
     store::assignment::delete_of_actor(&mut *work.tx, "user", &user.id).await?;

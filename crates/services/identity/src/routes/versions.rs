@@ -1,6 +1,7 @@
 //! Version discovery.
 
-use crate::json_home;
+use super::v2;
+use crate::{app::App, json_home};
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use ferrostack_http::{ApiResult, Route, base_url, json};
 use serde_json::{Value, json};
@@ -22,14 +23,18 @@ fn document(base: &str) -> Value {
     })
 }
 
-async fn versions(req: HttpRequest) -> ApiResult {
+async fn versions(app: web::Data<App>, req: HttpRequest) -> ApiResult {
     if let Some(answer) = json_home::answer(&req, true) {
         return answer;
     }
     let base = base_url(&req);
+    let mut values = vec![document(&base)];
+    if app.v2_api {
+        values.push(v2::document(&base));
+    }
     Ok(HttpResponse::MultipleChoices()
         .insert_header((header::LOCATION, format!("{base}/v3/")))
-        .json(json!({"versions": {"values": [document(&base)]}})))
+        .json(json!({"versions": {"values": values}})))
 }
 
 async fn version(req: HttpRequest) -> ApiResult {

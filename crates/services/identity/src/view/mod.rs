@@ -17,6 +17,7 @@ pub mod role;
 pub mod service;
 pub mod token;
 pub mod user;
+pub mod v2;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
