@@ -83,11 +83,39 @@ impl App {
         Ok(Work { tx: self.db.begin_write().await?, rules: Vec::new() })
     }
 
+    /// Adds the rules about trusts whose tokens do not name a user or domain that a rule is about, though they depend
+    /// on it: trusts that were handed on, and users' domains.
+    async fn reach_trusts(&self, work: &mut Work) -> Result<()> {
+        let since = Timestamp::now().plus_seconds(-(self.token_ttl + REVOCATION_LEEWAY));
+        let mut more = Vec::new();
+        // Seldom: spares a question for each user of a large group.
+        let handed_on = store::trust::any_handed_on(&mut *work.tx).await?;
+        for rule in &work.rules {
+            let mut ids = match &rule.user_id {
+                Some(user) if handed_on => store::trust::behind(&mut *work.tx, user, since).await?,
+                _ => Vec::new(),
+            };
+            if let Some(domain) = &rule.domain_id {
+                ids.extend(store::trust::of_domain(&mut *work.tx, domain, since).await?);
+            }
+            more.extend(ids.into_iter().map(|id| RevocationEvent {
+                trust_id: Some(id),
+                project_id: rule.project_id.clone(),
+                ..Default::default()
+            }));
+        }
+        for rule in more {
+            work.revoke(rule);
+        }
+        Ok(())
+    }
+
     /// Stamps and inserts the revocations, commits, and puts them in force here and elsewhere.
     pub async fn commit(&self, mut work: Work) -> Result<()> {
         if work.rules.is_empty() {
             return work.tx.commit().await.map_err(db_error);
         }
+        self.reach_trusts(&mut work).await?;
         let mut events = Vec::with_capacity(work.rules.len());
         {
             let _stamping = self.stamping.write().await;
@@ -127,6 +155,10 @@ impl Work {
         if !self.rules.contains(&rule) {
             self.rules.push(rule);
         }
+    }
+    /// [`Self::revoke`] all tokens got with a trust.
+    pub fn revoke_trust(&mut self, trust_id: &str) {
+        self.revoke(RevocationEvent { trust_id: Some(trust_id.into()), ..Default::default() });
     }
     /// [`Self::revoke`] all tokens of a user.
     pub fn revoke_user(&mut self, user_id: &str) {

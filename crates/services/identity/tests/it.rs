@@ -31,4 +31,5 @@ mod it {
     pub mod support;
     mod tokens;
     mod v2;
+    mod trusts;
 }

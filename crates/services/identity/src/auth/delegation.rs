@@ -6,6 +6,7 @@
 use super::{
     Context, Scope,
     roles::{Target, countable, held, with_implied},
+    trust::Lent,
 };
 use crate::{
     app::App,
@@ -13,13 +14,16 @@ use crate::{
     store::{self, application_credential::AppCred, project::Project, user::User},
 };
 use ferrostack_db::Db;
-use ferrostack_model::{AccessRule, AppCredRef, Error, Result, Timestamp, TokenClaims};
+use ferrostack_model::{AccessRule, AppCredRef, Error, Result, Timestamp, TokenClaims, TrustRef};
+use std::collections::HashSet;
 
 /// The limit of a login.
 #[derive(Clone)]
 pub enum Delegation {
     /// An application credential: its project, its roles.
     AppCred(Box<AppCred>),
+    /// A trust: its project, its roles, which its owner must still have, all of them.
+    Trust(Box<Lent>),
     /// This project only, by id: an EC2 credential without more.
     Project(String),
 }
@@ -38,6 +42,14 @@ impl Delegation {
             });
             return Ok(Some(fits.map(|c| Self::AppCred(Box::new(c)))));
         }
+        if let Some(trust) = &claims.trust {
+            let project = claims.project.as_ref().map_or("", |p| p.id.as_str());
+            let found = Lent::get(db, &trust.id, Timestamp::now()).await?;
+            let fits = found.filter(|l| l.trust().user_id() == claims.sub && l.trust().project_id == project);
+            let Some(lent) = fits else { return Ok(Some(None)) };
+            let stands = lent.stands(db).await?;
+            return Ok(Some(stands.then(|| Self::Trust(Box::new(lent)))));
+        }
         if claims.is_delegated() {
             return Ok(Some(claims.project.as_ref().map(|p| Self::Project(p.id.clone()))));
         }
@@ -48,15 +60,17 @@ impl Delegation {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::AppCred(one), Self::AppCred(two)) => one.row.id == two.row.id,
+            (Self::Trust(one), Self::Trust(two)) => one.trust().id == two.trust().id,
             (Self::Project(one), Self::Project(two)) => one == two,
             _ => false,
         }
     }
 
-    /// The only project of its tokens.
+    /// The only project of its tokens; empty: none.
     pub fn project_id(&self) -> &str {
         match self {
             Self::AppCred(cred) => &cred.row.project_id,
+            Self::Trust(lent) => &lent.trust().project_id,
             Self::Project(id) => id,
         }
     }
@@ -65,6 +79,7 @@ impl Delegation {
     pub fn expires(&self) -> Option<Timestamp> {
         match self {
             Self::AppCred(cred) if cred.row.expires_at != 0 => Some(Timestamp(cred.row.expires_at)),
+            Self::Trust(lent) => lent.expires(),
             _ => None,
         }
     }
@@ -72,17 +87,39 @@ impl Delegation {
     /// The user within the limit; `None` if nothing is left of it: the project or its domain closed, no role held
     /// any more.
     pub async fn context(self, db: &Db, user: User, user_domain: Project) -> Result<Option<Context>> {
+        if let (Self::Trust(lent), "") = (&self, self.project_id()) {
+            let limit = lent.roles.is_empty().then_some(self);
+            return Ok(limit.map(|limit| Context {
+                user,
+                user_domain,
+                scope: Scope::Unscoped,
+                roles: Vec::new(),
+                delegation: Some(limit),
+            }));
+        }
         let Some(project) = store::project::get(db.reader(), self.project_id()).await? else {
             return Ok(None);
         };
         let Some(scope) = Context::project_scope(db, project).await? else { return Ok(None) };
         let Scope::Project(project, _) = &scope else { return Ok(None) };
-        let has = held(db, &user.id, Target::Project(project)).await?;
+        let owner = match &self {
+            Self::Trust(lent) => lent.owner(),
+            Self::AppCred(_) | Self::Project(_) => &user.id,
+        };
+        let has = held(db, owner, Target::Project(project)).await?;
         let given = match &self {
             // What it was given and the user still holds, with what that implies.
             Self::AppCred(cred) => {
                 let kept = cred.roles.iter().filter(|id| has.contains(*id)).cloned().collect();
                 with_implied(db, kept).await?
+            }
+            Self::Trust(lent) => {
+                let lent: HashSet<String> = lent.roles.iter().cloned().collect();
+                let given = with_implied(db, lent).await?;
+                if !given.is_subset(&has) {
+                    return Ok(None);
+                }
+                given
             }
             Self::Project(_) => has,
         };
@@ -106,6 +143,15 @@ impl Delegation {
                     id: cred.row.id.clone(),
                     restricted: !cred.unrestricted(),
                     access_rules: (!cred.rules.is_empty()).then(|| rules.collect()),
+                });
+            }
+            Self::Trust(lent) => {
+                let trust = lent.trust();
+                claims.trust = Some(TrustRef {
+                    id: trust.id.clone(),
+                    trustor: trust.trustor_user_id.clone(),
+                    trustee: trust.trustee_user_id.clone(),
+                    impersonation: trust.impersonation == 1,
                 });
             }
             Self::Project(_) => {}

@@ -7,6 +7,7 @@ use super::{
     methods::{self, Parent, Proven},
     request::{AuthRequest, ScopeWish},
     roles::{Target, effective},
+    trust::{self, Lent},
 };
 use crate::{
     app::App,
@@ -62,7 +63,10 @@ pub async fn issue_to(
         if let Some(parent) = &proven.parent {
             may_rescope(app, parent, scope)?;
         }
-        let context = scoped(app, proven, scope).await?;
+        let context = match scope {
+            ScopeWish::Trust(id) => trust::scope(app, proven, id, now).await?,
+            wish => scoped(app, proven, wish).await?,
+        };
         if let Some(end) = context.delegation.as_ref().and_then(Delegation::expires) {
             expires = expires.min(end);
         }
@@ -70,10 +74,22 @@ pub async fn issue_to(
         let current = settled_clock(app).await?;
         app.revocations.catch_up(&app.db, current).await?;
         if current.seq == clock.seq || !app.revocations.concerns_since(clock.seq, &claims) {
+            if let Some(Delegation::Trust(lent)) = &context.delegation {
+                consume(app, lent).await?;
+            }
             return Ok(Issued { id: app.keys.sign(&claims)?, claims, context });
         }
     }
     Err(Error::unauthorized())
+}
+
+/// Takes one of a trust's uses. 401 if others took the last meanwhile.
+async fn consume(app: &App, lent: &Lent) -> Result<()> {
+    let trust = lent.trust();
+    if trust.remaining_uses.is_some() && store::trust::consume(app.db.writer(), &trust.id).await? == 0 {
+        return Err(Error::unauthorized());
+    }
+    Ok(())
 }
 
 /// The clock while no rule of this process is stamped and not yet committed.
@@ -155,6 +171,7 @@ async fn scoped(app: &App, proven: Proven, wish: &ScopeWish) -> Result<Context> 
             find::domain(app, key).await?.filter(|d| d.enabled == 1).map(|d| Scope::Domain(Box::new(d)))
         }
         ScopeWish::System => Some(Scope::System),
+        // Not a scope of the user's own.
         ScopeWish::Trust(_) => None,
     };
     let scope = scope.ok_or_else(Error::unauthorized)?;

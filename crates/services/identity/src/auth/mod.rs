@@ -8,8 +8,9 @@ mod issue;
 pub mod login;
 mod methods;
 mod request;
-mod roles;
+pub mod roles;
 mod signature;
+pub mod trust;
 
 pub use context::{Context, Scope};
 pub use delegation::Delegation;

@@ -151,6 +151,12 @@ pub(super) async fn remove(app: &App, domain: &Project) -> Result<()> {
     if now.enabled == 1 {
         return Err(Error::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
+    // While its users are still there to be found.
+    let trusts = store::trust::of_domain(&mut *work.tx, &domain.id, Timestamp(0)).await?;
+    store::trust::delete_all(&mut work.tx, &trusts, Timestamp::now()).await?;
+    for trust in &trusts {
+        work.revoke_trust(trust);
+    }
     store::domain::delete(&mut work.tx, &domain.id).await?;
     work.revoke_domain(&domain.id);
     app.commit(work).await

@@ -29,6 +29,7 @@ mod roles;
 mod services;
 mod tags;
 mod tokens;
+mod trusts;
 mod user_passwords;
 mod users;
 mod v2;
@@ -52,6 +53,7 @@ pub fn table() -> Vec<Route> {
         user_passwords::rows(),
         application_credentials::rows(),
         access_rules::rows(),
+        trusts::rows(),
         groups::rows(),
         projects::rows(),
         tags::rows(),

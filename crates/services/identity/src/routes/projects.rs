@@ -381,6 +381,7 @@ pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>)
         .into());
     }
     store::assignment::delete_on_target(&mut *tx, "project", &id).await?;
+    store::trust::delete_of_project(&mut *tx, &id, Timestamp::now()).await?;
     store::user::clear_default_project(&mut *tx, &id).await?;
     if store::project::delete(&mut *tx, &id).await? == 0 {
         return Err(faults::not_found("project", &id).into());

@@ -24,6 +24,7 @@ pub mod registered_limit;
 pub mod revocation;
 pub mod role;
 pub mod service;
+pub mod trust;
 pub mod user;
 
 pub use listing::{After, Wanted};

@@ -16,6 +16,7 @@ pub mod revocation;
 pub mod role;
 pub mod service;
 pub mod token;
+pub mod trust;
 pub mod user;
 pub mod v2;
 

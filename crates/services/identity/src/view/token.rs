@@ -46,6 +46,13 @@ pub fn token(claims: &TokenClaims, context: &Context, catalog: Option<Value>) ->
             }
             body["application_credential"] = shown;
         }
+        Some(Delegation::Trust(lent)) => {
+            let trust = lent.trust();
+            body["OS-TRUST:trust"] = json!({
+                "id": trust.id, "impersonation": trust.impersonation == 1,
+                "trustor_user": {"id": trust.trustor_user_id}, "trustee_user": {"id": trust.trustee_user_id},
+            });
+        }
         Some(Delegation::Project(_)) | None => {}
     }
     json!({"token": body})

@@ -52,6 +52,15 @@ const FOR_ONESELF: &[&str] = &[
     "DELETE /v3/users/{user_id}/access_rules/{access_rule_id}",
 ];
 
+/// Routes whose rule is about what the path or body names, which is nothing here: that is said first.
+const BEFORE_THE_POLICY: &[&str] = &[
+    "POST /v3/OS-TRUST/trusts",
+    "GET /v3/OS-TRUST/trusts/{trust_id}",
+    "DELETE /v3/OS-TRUST/trusts/{trust_id}",
+    "GET /v3/OS-TRUST/trusts/{trust_id}/roles",
+    "GET /v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}",
+];
+
 #[tokio::test]
 async fn every_route_and_every_caller() {
     each(async |c| {
@@ -87,6 +96,7 @@ async fn every_route_and_every_caller() {
                     .replace("{option}", "url")
                     .replace("{application_credential_id}", "nosuch")
                     .replace("{access_rule_id}", "nosuch")
+                    .replace("{trust_id}", "nosuch")
             };
             let body = || match route.method {
                 Method::POST | Method::PATCH => Some(json!({})),
@@ -117,6 +127,8 @@ async fn every_route_and_every_caller() {
                 } else if FOR_OWNERS.contains(&name.as_str()) {
                     assert!(matches!(status, 200 | 404), "{name} for {at}: {status}");
                 } else if at == 1 && FOR_MEMBERS.contains(&name.as_str()) {
+                    assert!(matches!(status, 400 | 404), "{name} for {at}: {status}");
+                } else if BEFORE_THE_POLICY.contains(&name.as_str()) {
                     assert!(matches!(status, 400 | 404), "{name} for {at}: {status}");
                 } else if FOR_ONESELF.contains(&name.as_str()) {
                     assert!(matches!(status, 200 | 400 | 404), "{name} for {at}: {status}");
