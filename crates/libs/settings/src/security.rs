@@ -30,7 +30,8 @@ pub struct Security {
     /// Failed logins a minute of one user before more are answered 429: counted apart for each address that the
     /// user has lately logged in from, and together for all others. 0: no limit.
     pub failed_logins_per_user_per_minute: u32,
-    /// Reverse proxies (`10.0.0.0/8`) whose `X-Forwarded-For` is believed. Anybody else's is not looked at.
+    /// Reverse proxies (`10.0.0.0/8`) whose `X-Forwarded-For` is believed. Anybody else's is not looked at: all clients
+    /// of a proxy that is not named here count as one address, and share its limits and locks.
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }
 

@@ -2,7 +2,13 @@
 
 use actix_web::HttpRequest;
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Said once: clients can send the header as well.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// An IPv4 address, or the /64 of an IPv6 address: whoever has one address of that has them all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +21,12 @@ impl Source {
         let Some(peer) = req.peer_addr().map(|address| address.ip()) else { return Self("unknown".into()) };
         let forwarded: Vec<&str> =
             req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+        if !forwarded.is_empty() && trusted.is_empty() && !TOLD.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For is not believed: identity.security.trusted_proxies is empty. If that is our proxy, all its clients count as one."
+            );
+        }
         Self::behind(peer, &forwarded.join(","), trusted)
     }
 
