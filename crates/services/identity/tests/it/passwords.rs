@@ -250,7 +250,10 @@ async fn users_are_listed_by_when_their_password_expires() {
         }
         let names = async |path: &str, filter: &str| -> Vec<String> {
             let body = c.get(&admin, &format!("{path}?password_expires_at={filter}")).await.is(200).json();
-            body["users"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap().to_owned()).collect()
+            let users = body["users"].as_array().unwrap();
+            let mut names: Vec<_> = users.iter().map(|u| u["name"].as_str().unwrap().to_owned()).collect();
+            names.sort();
+            names
         };
         let members = format!("/v3/groups/{group}/users");
         for path in ["/v3/users", members.as_str()] {
