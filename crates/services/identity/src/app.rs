@@ -41,6 +41,10 @@ pub struct App {
     pub bus: Arc<dyn Bus>,
     /// Seconds that the time of an EC2 signature may be off, either way.
     pub ec2_ttl: i64,
+    /// One-time passwords of so many earlier steps are taken too.
+    pub totp_windows: u8,
+    /// Lifetime of receipts, seconds.
+    pub receipt_ttl: i64,
     /// Lifetime of tokens, seconds.
     pub token_ttl: i64,
     /// Seconds after its expiry in which a token is shown to services that ask for it.

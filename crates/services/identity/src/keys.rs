@@ -19,6 +19,7 @@ use ferrostack_client::{PublicKey, PublicKeys};
 use ferrostack_model::{Error, Result, Timestamp, TokenClaims};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use parking_lot::{Mutex, RwLock};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -136,6 +137,11 @@ impl Keys {
 
     /// Signs `claims`: a compact JWS.
     pub fn sign(&self, claims: &TokenClaims) -> Result<String> {
+        self.sign_as("JWT", claims)
+    }
+
+    /// Signs anything else as of the type `typ`, for [`Self::read_as`] alone.
+    pub fn sign_as<T: Serialize>(&self, typ: &str, claims: &T) -> Result<String> {
         let (kid, key) = {
             let keys = self.keys.read();
             let made = keys.iter().map(|(kid, key)| (kid.clone(), key.made_at));
@@ -145,22 +151,32 @@ impl Keys {
         };
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(kid);
+        header.typ = Some(typ.into());
         jsonwebtoken::encode(&header, claims, &key.signing)
             .map_err(|e| Error::internal(format!("signing a token: {e}")))
     }
 
     /// The claims of a token with a good signature, expired ones too. `None` for anything else.
     pub fn read(&self, token: &str) -> Option<TokenClaims> {
+        self.read_as("JWT", token)
+    }
+
+    /// What [`Self::sign_as`] signed as of the type `typ`. `None` for anything else.
+    pub fn read_as<T: DeserializeOwned>(&self, typ: &str, token: &str) -> Option<T> {
         if token.len() > MAX_TOKEN {
             return None;
         }
-        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        if header.typ.as_deref() != Some(typ) {
+            return None;
+        }
+        let kid = header.kid?;
         let mut validation = Validation::new(Algorithm::ES256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false; // exp_us is checked by the caller, in microseconds
         validation.validate_aud = false;
         let key = self.find(&kid)?;
-        jsonwebtoken::decode::<TokenClaims>(token, &key.verifying, &validation).ok().map(|d| d.claims)
+        jsonwebtoken::decode::<T>(token, &key.verifying, &validation).ok().map(|d| d.claims)
     }
 
     /// Whether the key `kid` is there (not taken away).

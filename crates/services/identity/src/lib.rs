@@ -20,6 +20,7 @@ mod secrets;
 mod source;
 mod store;
 mod throttle;
+mod totp;
 mod vault;
 mod verifier;
 mod view;
@@ -76,6 +77,8 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
         allow_expired_window: settings.identity.allow_expired_window_seconds.max(0),
         v2_api: settings.identity.v2_api.unwrap_or(false),
+        totp_windows: settings.identity.totp_included_previous_windows.min(10),
+        receipt_ttl: settings.identity.receipt_ttl_seconds,
         limit_model: settings.identity.limit_model,
         delegation: app::DelegationLimits {
             user_limit: settings.identity.application_credential_user_limit,

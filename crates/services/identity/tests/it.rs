@@ -24,12 +24,14 @@ mod it {
     mod policies;
     mod policy_file;
     mod projects;
+    mod receipts;
     mod revocations;
     mod revoke_events;
     mod rotation;
     mod security;
     pub mod support;
     mod tokens;
-    mod v2;
+    mod totp;
     mod trusts;
+    mod v2;
 }

@@ -83,5 +83,6 @@ async fn prove(app: &App, row: &Credential, project: &str) -> Result<Proven> {
         methods: vec![METHOD.into()],
         parent: None,
         delegation: Some(Delegation::Project(project.into())),
+        passcode: None,
     })
 }

@@ -3,8 +3,9 @@
 use super::{
     Context, Scope,
     delegation::Delegation,
-    find,
+    factors, find,
     methods::{self, Parent, Proven},
+    receipt::{self, Partial},
     request::{AuthRequest, ScopeWish},
     roles::{Target, effective},
     trust::{self, Lent},
@@ -18,7 +19,8 @@ use crate::{
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ferrostack_db::db_error;
-use ferrostack_model::{Error, Result, Timestamp, TokenClaims};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp, TokenClaims};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// Times an authentication starts over because its user was changed meanwhile.
@@ -40,8 +42,52 @@ pub struct Issued {
 /// A token's time of issue lies before anything was read for it and after every rule that was known then, so a
 /// rule that comes in between refuses it. Such a rule is looked for at the end and makes us start over.
 pub async fn issue(app: &App, body: &Value, from: &Source) -> Result<Issued> {
+    match login(app, body, from, None).await? {
+        Login::Token(issued) => Ok(*issued),
+        Login::Receipt(_) => Err(Error::unauthorized()),
+    }
+}
+
+/// What a login led to.
+pub enum Login {
+    /// A token.
+    Token(Box<Issued>),
+    /// The user's rules ask for more methods.
+    Receipt(Box<Partial>),
+}
+
+/// [`issue`], with the receipt of an earlier login by other methods.
+pub async fn login(app: &App, body: &Value, from: &Source, earlier: Option<&str>) -> Result<Login> {
     let request = AuthRequest::parse(body)?;
-    issue_to(app, &request.scope, async |now| methods::prove(app, &request.methods, now, from).await).await
+    let partial = Mutex::new(None);
+    let issued = issue_to(app, &request.scope, async |now| {
+        let mut proven = methods::prove(app, &request.methods, now, from).await?;
+        let until = match earlier {
+            Some(earlier) => receipt::add(app, earlier, &mut proven, now)?,
+            None => None,
+        };
+        if let Some(passcode) = proven.passcode.take() {
+            passcode.spend(app, from).await?;
+        }
+        match factors::missing(&proven.user, &proven.methods) {
+            None => Ok(proven),
+            Some(required) => {
+                // What was lent does not help to get more.
+                if !proven.is_delegated() {
+                    *partial.lock() = Some(receipt::issue(app, &proven, required, now, until)?);
+                }
+                Err(Error::unauthorized())
+            }
+        }
+    })
+    .await;
+    match (issued, partial.into_inner()) {
+        (Ok(issued), _) => Ok(Login::Token(Box::new(issued))),
+        (Err(error), Some(partial)) if error.kind == ErrorKind::Unauthorized => {
+            Ok(Login::Receipt(Box::new(partial)))
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// [`issue`] to whom `prove` shows, which may be asked several times.

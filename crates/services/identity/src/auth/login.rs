@@ -76,8 +76,8 @@ pub async fn check(
     }
 }
 
-/// Whether the user has lately logged in from there.
-async fn is_known(app: &App, id: &str, from: &Source) -> Result<bool> {
+/// Whether the user has lately logged in from there: then its failures there count apart.
+pub(super) async fn is_known(app: &App, id: &str, from: &Source) -> Result<bool> {
     if app.known.0.contains_key(&(id.to_owned(), from.clone())) {
         return Ok(true);
     }
@@ -99,7 +99,7 @@ fn is_exempt(user: &User) -> bool {
     has_option(user, "ignore_lockout_failure_attempts")
 }
 
-async fn is_locked(app: &App, user: Option<&User>, part: &str, now: Timestamp) -> Result<bool> {
+pub(super) async fn is_locked(app: &App, user: Option<&User>, part: &str, now: Timestamp) -> Result<bool> {
     let Some((most, since)) = lockout(app, now) else { return Ok(false) };
     let id = user.map_or("", |user| user.id.as_str());
     let row = store::login::failures(app.db.reader(), id, part).await?;
@@ -108,7 +108,13 @@ async fn is_locked(app: &App, user: Option<&User>, part: &str, now: Timestamp) -
 }
 
 /// Counts a failure: of `user`, or of nobody at the same price.
-async fn count(app: &App, user: Option<&User>, name: &str, part: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn count(
+    app: &App,
+    user: Option<&User>,
+    name: &str,
+    part: &str,
+    now: Timestamp,
+) -> Result<()> {
     let Some((most, since)) = lockout(app, now) else { return Ok(()) };
     let row = match user.filter(|user| !is_exempt(user)) {
         Some(user) => (user.id.clone(), part.to_owned()),
@@ -130,6 +136,15 @@ async fn succeeded(
     from: &Source,
     now: Timestamp,
 ) -> Result<()> {
+    welcome(app, user, part, from, now).await?;
+    if !app.passwords.is_current(&user.password_hash) {
+        rehash(app, user, password).await;
+    }
+    Ok(())
+}
+
+/// Forgives the failures of who has logged in, and notes from where.
+pub(super) async fn welcome(app: &App, user: &User, part: &str, from: &Source, now: Timestamp) -> Result<()> {
     if let Some((..)) = lockout(app, now)
         && store::login::failures(app.db.reader(), &user.id, part).await?.is_some()
     {
@@ -147,9 +162,6 @@ async fn succeeded(
     }
     if app.compliance.idle_before(now).is_some() && user.last_active_at < now.0 - ACTIVITY_EVERY {
         store::login::note_activity(app.db.writer(), &user.id, now.0).await?;
-    }
-    if !app.passwords.is_current(&user.password_hash) {
-        rehash(app, user, password).await;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The body of `POST /v3/auth/tokens`.
 
+use super::methods::Spent;
 use crate::faults;
 use ferrostack_http::Schema;
 use ferrostack_model::{Error, Result, auth::Secret};
@@ -33,6 +34,8 @@ pub enum Method {
     Token(Secret),
     /// An application credential with its secret.
     AppCred(AppCredKey, Secret),
+    /// User and one-time password.
+    Totp(Key, Secret, Spent),
 }
 
 /// An application credential.
@@ -75,7 +78,7 @@ static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
     let domain = json!({"type": "object", "properties": {"id": text, "name": text}});
     let named = json!({"type": "object", "properties": {"id": text, "name": text, "domain": domain}});
     let user = json!({"type": "object",
-        "properties": {"id": text, "name": text, "domain": domain, "password": text}});
+        "properties": {"id": text, "name": text, "domain": domain, "password": text, "passcode": text}});
     Schema::of(&json!({
         "type": "object",
         "properties": {
@@ -87,6 +90,7 @@ static SCHEMA: LazyLock<Result<Schema>> = LazyLock::new(|| {
                     "token": {"type": "object", "properties": {"id": text}, "required": ["id"]},
                     "application_credential": {"type": "object", "required": ["secret"],
                         "properties": {"id": text, "name": text, "secret": text, "user": named}},
+                    "totp": {"type": "object", "properties": {"user": user}},
                 },
                 "required": ["methods"],
             },
@@ -160,6 +164,13 @@ impl AuthRequest {
                     let password =
                         text(user, "password").ok_or_else(|| faults::expected("password", "user"))?;
                     Method::Password(key, Secret(password))
+                }
+                "totp" => {
+                    let user = given?.get("user").ok_or_else(|| faults::expected("user", "totp"))?;
+                    let key = key(user, "user")?;
+                    let passcode =
+                        text(user, "passcode").ok_or_else(|| faults::expected("passcode", "user"))?;
+                    Method::Totp(key, Secret(passcode), Spent::default())
                 }
                 "token" => Method::Token(Secret(text(given?, "id").unwrap_or_default())),
                 "application_credential" => {
@@ -282,7 +293,15 @@ mod tests {
         assert!(!refused(json!({"auth": {"identity": {"password": "hunter2"}}})).1.contains("hunter2"));
         let method = |m: &str| json!({"auth": {"identity": {"methods": [m]}}});
         assert!(refused(method("password")).1.starts_with("Expecting to find password in identity."));
-        assert_eq!(refused(method("totp")).0, 401);
+        assert!(refused(method("totp")).1.starts_with("Expecting to find totp in identity."));
+        assert_eq!(refused(method("mapped")).0, 401);
+        let totp = |user: Value| json!({"auth": {"identity": {"methods": ["totp"], "totp": {"user": user}}}});
+        assert!(refused(totp(json!({"id": "b"}))).1.starts_with("Expecting to find passcode in user."));
+        let code = refused(totp(json!({"id": "b", "passcode": 123_456})));
+        assert_eq!(
+            code,
+            (400, "Invalid input for field/attribute passcode. It is not of type 'string'".into())
+        );
         assert_eq!(refused(json!({"auth": {"identity": {"methods": []}}})).0, 401);
         let scope = |s: Value| json!({"auth": {"identity": {"methods": ["token"], "token": {"id": "t"}}, "scope": s}});
         assert_eq!(refused(scope(json!({"project": {"id": "a"}, "domain": {"id": "b"}}))).0, 400);

@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    auth::{self, Context},
+    auth::{self, Context, Login, Partial},
     endpoint_filter, faults,
     source::Source,
     view,
@@ -18,6 +18,7 @@ const PATH: &str = "/v3/auth/tokens";
 const SUBJECT: &str = "x-subject-token";
 /// By this header a service says that it keeps to access rules, `1.0` or later.
 const ACCESS_RULES: &str = "openstack-identity-access-rules";
+const RECEIPT: &str = "openstack-auth-receipt";
 
 pub(super) fn rows() -> Vec<Route> {
     vec![
@@ -61,9 +62,21 @@ pub(super) fn with_token(mut response: HttpResponse, token: &str) -> ApiResult {
 
 async fn issue(app: web::Data<App>, req: HttpRequest, input: JsonBody) -> ApiResult {
     let from = Source::of(&req, &app.compliance.rules().trusted_proxies);
-    let issued = auth::issue(&app, &input.0, &from).await?;
+    let earlier = req.headers().get(RECEIPT).map(|value| value.to_str().unwrap_or_default());
+    let issued = match auth::login(&app, &input.0, &from, earlier).await? {
+        Login::Token(issued) => issued,
+        Login::Receipt(partial) => return with_receipt(&partial),
+    };
     let body = body(&app, &req, &issued.claims, &issued.context).await?;
     with_token(created(&body)?, &issued.id)
+}
+
+/// 401 with what is still asked for.
+fn with_receipt(partial: &Partial) -> ApiResult {
+    let value = HeaderValue::from_str(&partial.id).map_err(|_| Error::internal("a receipt is no header"))?;
+    let mut response = HttpResponse::Unauthorized().json(view::receipt::receipt(partial));
+    response.headers_mut().insert(HeaderName::from_static(RECEIPT), value);
+    Ok(response)
 }
 
 fn subject_header(req: &HttpRequest) -> Option<&str> {

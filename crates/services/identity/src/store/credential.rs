@@ -107,3 +107,14 @@ pub async fn update<'e>(db: impl Exec<'e>, row: &Credential) -> Result<Change> {
 pub async fn delete<'e>(db: impl Exec<'e>, id: &str) -> Result<u64> {
     run(db, sqlx::query("DELETE FROM credential WHERE id = $1").bind(id)).await
 }
+
+/// Uses up the passcode of a step and of all before it; 0 if one of a later or the same step was used already.
+pub async fn take_step<'e>(db: impl Exec<'e>, id: &str, step: i64) -> Result<u64> {
+    run(
+        db,
+        sqlx::query("UPDATE credential SET totp_step = $1 WHERE id = $2 AND totp_step < $1")
+            .bind(step)
+            .bind(id),
+    )
+    .await
+}

@@ -12,6 +12,7 @@ pub mod group;
 pub mod limit;
 pub mod policy;
 pub mod project;
+pub mod receipt;
 pub mod revocation;
 pub mod role;
 pub mod service;

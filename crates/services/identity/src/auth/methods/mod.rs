@@ -3,15 +3,18 @@
 mod application_credential;
 mod password;
 mod token;
+mod totp;
+
+pub use totp::{Fitting, Spent};
 
 use super::{Context, delegation::Delegation, find, request::Method};
 use crate::{
     app::App,
     source::Source,
-    store::{self, project::Project, user::User},
+    store::{project::Project, user::User},
 };
 use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 /// What one method has shown.
 pub struct Shown {
@@ -26,6 +29,7 @@ pub struct Shown {
 }
 
 /// The token that another is got with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Parent {
     /// The first token's expiry, which the new one keeps.
     pub expires: Timestamp,
@@ -49,6 +53,17 @@ pub struct Proven {
     pub parent: Option<Parent>,
     /// What limits the login: its token is for that and nothing else.
     pub delegation: Option<Delegation>,
+    /// The passcode that was one of the methods: to be spent when all else is right, so that a slip elsewhere does
+    /// not cost it.
+    pub passcode: Option<Fitting>,
+}
+
+impl Proven {
+    /// Whether the caller acts by a delegation.
+    pub fn is_delegated(&self) -> bool {
+        let lent = ["application_credential", "ec2credential"];
+        self.delegation.is_some() || self.methods.iter().any(|name| lent.contains(&name.as_str()))
+    }
 }
 
 /// Tries every method. 401 whatever is wrong; 404 for a bad token as method; 429 after too many failures `from`
@@ -69,12 +84,18 @@ async fn prove_all(app: &App, methods: &[Method], now: Timestamp, from: &Source)
     let mut user: Option<User> = None;
     let mut names: Vec<String> = Vec::new();
     let mut parent = None;
+    let mut passcode_shown = None;
     let mut delegation: Option<Delegation> = None;
     for method in methods {
         let shown = match method {
             Method::Password(key, password) => password::show(app, key, password, from).await?,
             Method::Token(token) => token::show(app, token, now).await?,
             Method::AppCred(which, secret) => application_credential::show(app, which, secret).await?,
+            Method::Totp(key, passcode, spent) => {
+                let (shown, fitting) = totp::show(app, key, passcode, spent, from).await?;
+                passcode_shown = Some(fitting);
+                shown
+            }
         };
         let found = shown.user.ok_or_else(Error::unauthorized)?;
         if user.as_ref().is_some_and(|u| u.id != found.id) {
@@ -97,22 +118,5 @@ async fn prove_all(app: &App, methods: &[Method], now: Timestamp, from: &Source)
     }
     let user = user.ok_or_else(Error::unauthorized)?;
     let user_domain = Context::user_domain(&app.db, &user).await?.ok_or_else(Error::unauthorized)?;
-    if !satisfies_factors(&user, &names) {
-        return Err(Error::unauthorized());
-    }
-    Ok(Proven { user, user_domain, methods: names, parent, delegation })
-}
-
-/// The user option `multi_factor_auth_rules`: one of the lists must be wholly among the methods.
-fn satisfies_factors(user: &User, methods: &[String]) -> bool {
-    let options = store::members(&user.options);
-    if options.get("multi_factor_auth_enabled") != Some(&Value::Bool(true)) {
-        return true;
-    }
-    let Some(rules) = options.get("multi_factor_auth_rules").and_then(Value::as_array) else { return true };
-    rules.is_empty()
-        || rules
-            .iter()
-            .filter_map(Value::as_array)
-            .any(|rule| rule.iter().all(|m| m.as_str().is_some_and(|m| methods.iter().any(|have| have == m))))
+    Ok(Proven { user, user_domain, methods: names, parent, delegation, passcode: passcode_shown })
 }
