@@ -1,17 +1,28 @@
 //! What every handler shares, and the unit of work that carries revocations.
 
 use crate::{
-    auth::login::Known, compliance::Compliance, keys::Keys, passwords::Passwords, revocations::Revocations,
-    store, throttle::Throttle, vault::Vault,
+    answers::Answers,
+    auth::login::Known,
+    compliance::Compliance,
+    keys::Keys,
+    passwords::Passwords,
+    revocations::Revocations,
+    step::{Advance, Step},
+    store::{self, revocation::Clock},
+    throttle::Throttle,
+    vault::Vault,
 };
 use ferrostack_bus::{Address, Bus};
-use ferrostack_db::{Db, Tx, db_error};
+use ferrostack_db::{Db, Tx, db_error, sqlx::AnyConnection};
 use ferrostack_model::{
-    Result, RevocationEvent, Timestamp,
+    Error, Result, RevocationEvent, Timestamp,
     message::{Envelope, Revocations as Message},
 };
 use ferrostack_settings::LimitModel;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::RwLock;
 
 /// Seconds a revocation outlives the tokens it can match, for clocks that differ.
@@ -37,6 +48,10 @@ pub struct App {
     pub known: Known,
     /// Rules that refuse tokens.
     pub revocations: Revocations,
+    /// Whether what was read from the database still holds.
+    pub step: Arc<Step>,
+    /// Answers about tokens.
+    pub answers: Answers,
     /// Where rules are announced.
     pub bus: Arc<dyn Bus>,
     /// Seconds that the time of an EC2 signature may be off, either way.
@@ -79,12 +94,41 @@ pub struct Work {
     /// The transaction.
     pub tx: Tx,
     rules: Vec<RevocationEvent>,
+    advance: Advance,
+    adds_only: bool,
 }
 
 impl App {
     /// Begins a write transaction.
     pub async fn begin(&self) -> Result<Work> {
-        Ok(Work { tx: self.db.begin_write().await?, rules: Vec::new() })
+        let tx = self.db.begin_write().await?;
+        Ok(Work { tx, rules: Vec::new(), advance: Advance::of(&self.step), adds_only: false })
+    }
+
+    /// A unit of work of one statement or a few: all writes go this way, or by [`Self::begin`], so that they count.
+    pub async fn write<T>(&self, act: impl AsyncFnOnce(&mut AnyConnection) -> Result<T>) -> Result<T> {
+        let mut work = self.begin().await?;
+        let done = act(&mut *work.tx).await?;
+        self.commit(work).await?;
+        Ok(done)
+    }
+
+    /// The epoch of our view of the database, which is looked at anew if the last look is too old. An error if that
+    /// fails: nothing is said about a token on an old view.
+    pub async fn epoch(&self) -> Result<u64> {
+        if let Some(epoch) = self.step.epoch() {
+            return Ok(epoch);
+        }
+        self.look().await?;
+        self.step.epoch().ok_or_else(|| Error::unavailable("the database answers too slowly"))
+    }
+
+    /// Looks at the database for what other replicas have written.
+    pub async fn look(&self) -> Result<Clock> {
+        let started = Instant::now();
+        let clock = self.revocations.sync(&self.db).await?;
+        self.step.looked(started, clock.changes);
+        Ok(clock)
     }
 
     /// Adds the rules about trusts whose tokens do not name a user or domain that a rule is about, though they depend
@@ -116,21 +160,31 @@ impl App {
 
     /// Stamps and inserts the revocations, commits, and puts them in force here and elsewhere.
     pub async fn commit(&self, mut work: Work) -> Result<()> {
-        if work.rules.is_empty() {
-            return work.tx.commit().await.map_err(db_error);
+        if !work.rules.is_empty() {
+            self.reach_trusts(&mut work).await?;
         }
-        self.reach_trusts(&mut work).await?;
-        let mut events = Vec::with_capacity(work.rules.len());
+        let Work { mut tx, rules, mut advance, adds_only } = work;
+        if rules.is_empty() {
+            if !adds_only {
+                store::revocation::count_change(&mut *tx).await?;
+                advance.arm();
+            }
+            return tx.commit().await.map_err(db_error);
+        }
+        let mut events = Vec::with_capacity(rules.len());
         {
             let _stamping = self.stamping.write().await;
             // An expired token must not come back to life where expired ones are allowed.
             let life = self.token_ttl + self.allow_expired_window + REVOCATION_LEEWAY;
-            for rule in work.rules {
+            for rule in rules {
                 let expires_at = Timestamp::now().plus_seconds(life);
-                events.push(store::revocation::insert(&mut work.tx, rule, expires_at).await?);
+                events.push(store::revocation::insert(&mut tx, rule, expires_at).await?);
             }
-            work.tx.commit().await.map_err(db_error)?;
+            store::revocation::count_change(&mut *tx).await?;
+            advance.arm();
+            tx.commit().await.map_err(db_error)?;
             self.revocations.add(events.clone());
+            drop(advance);
         }
         match Envelope::new(&Message { events }, None) {
             Ok(envelope) => {
@@ -153,6 +207,10 @@ impl App {
 }
 
 impl Work {
+    /// Nothing but new rows that no token can be about yet: what is known about tokens stays as it is.
+    pub fn adds_only(&mut self) {
+        self.adds_only = true;
+    }
     /// Refuses all tokens that match `rule`, from the commit on. `seq` and times are set then; an
     /// `issued_before` already given is kept if it is later.
     pub fn revoke(&mut self, rule: RevocationEvent) {

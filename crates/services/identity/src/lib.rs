@@ -1,5 +1,6 @@
 //! Keystone v3: who may do what where. Issues signed tokens that the other services verify by themselves.
 
+mod answers;
 mod app;
 mod auth;
 mod bootstrap;
@@ -18,6 +19,7 @@ mod revocations;
 pub mod routes;
 mod secrets;
 mod source;
+mod step;
 mod store;
 mod throttle;
 mod totp;
@@ -72,6 +74,8 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         throttle: throttle::Throttle::new(&settings.identity.security),
         known: auth::login::Known::default(),
         revocations: revocations::Revocations::default(),
+        step: Arc::default(),
+        answers: answers::Answers::default(),
         bus,
         token_ttl: settings.identity.token_ttl_seconds,
         ec2_ttl: settings.identity.ec2_auth_ttl_seconds,
@@ -90,7 +94,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
         stamping: tokio::sync::RwLock::new(()),
     });
     limits::check_depth(&app.db, app.limit_model).await?;
-    app.revocations.sync(&app.db).await?;
+    app.look().await?;
     bootstrap::run(&app, settings, address).await?;
     let state = web::Data::from(app.clone());
     let mut routes = routes::table();
@@ -116,7 +120,7 @@ pub async fn start(settings: &Settings, bus: Arc<dyn Bus>, stop: CancellationTok
 
 /// Follows the rules and the token keys that other replicas make, and cleans up.
 async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
-    let pause = Duration::from_millis(poll_ms.max(50));
+    let pause = Duration::from_millis(poll_ms.max(50)).min(step::MAX_AGE / 3);
     let mut polls = 0;
     let mut complaint = String::new();
     loop {
@@ -124,7 +128,7 @@ async fn keep_in_step(app: Arc<App>, poll_ms: u64, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = app.revocations.sync(&app.db).await {
+        if let Err(error) = app.look().await {
             tracing::warn!(error = error.for_log(), "revocation rules not read");
         }
         let of = app.clone();

@@ -45,6 +45,7 @@ impl TokenVerifier for OwnVerifier {
                 (VerifiedToken::new(claims, token), false)
             }
         };
+        self.app.epoch().await?;
         if !self.app.revocations.pass(&entry) {
             return Err(Error::unauthorized());
         }

@@ -34,4 +34,5 @@ mod it {
     mod totp;
     mod trusts;
     mod v2;
+    mod validation;
 }

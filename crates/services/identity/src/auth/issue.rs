@@ -97,7 +97,7 @@ pub async fn issue_to(
     prove: impl AsyncFn(Timestamp) -> Result<Proven>,
 ) -> Result<Issued> {
     for _ in 0..ATTEMPTS {
-        let clock = app.revocations.sync(&app.db).await?;
+        let clock = app.look().await?;
         let now = Timestamp(Timestamp::now().0.max(clock.stamp + 1));
         let proven = prove(now).await?;
         let (mut expires, mut audit) = match &proven.parent {
@@ -132,7 +132,9 @@ pub async fn issue_to(
 /// Takes one of a trust's uses. 401 if others took the last meanwhile.
 async fn consume(app: &App, lent: &Lent) -> Result<()> {
     let trust = lent.trust();
-    if trust.remaining_uses.is_some() && store::trust::consume(app.db.writer(), &trust.id).await? == 0 {
+    if trust.remaining_uses.is_some()
+        && app.write(async |tx| store::trust::consume(tx, &trust.id).await).await? == 0
+    {
         return Err(Error::unauthorized());
     }
     Ok(())
@@ -153,7 +155,7 @@ pub async fn subject_of(app: &App, token: &str, window: i64) -> Result<Option<(T
     if claims.exp_us.plus_seconds(window) <= Timestamp::now() {
         return Ok(None);
     }
-    app.revocations.sync(&app.db).await?;
+    app.look().await?;
     if app.revocations.refuses(&claims) {
         return Ok(None);
     }

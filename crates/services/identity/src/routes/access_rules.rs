@@ -66,7 +66,7 @@ async fn show(
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
     allowed(&app, &ctx, &path, "identity:delete_access_rule").await?;
     delegation::in_person(&ctx.caller()?.claims, "access rules")?;
-    if store::access_rule::delete(app.db.writer(), &path.0, &path.1).await? == 0 {
+    if app.write(async |tx| store::access_rule::delete(tx, &path.0, &path.1).await).await? == 0 {
         return Err(faults::not_found("Access Rule", &path.1).into());
     }
     no_content()

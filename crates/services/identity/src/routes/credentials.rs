@@ -157,7 +157,7 @@ pub(super) async fn insert(app: &App, mut row: Credential, blob: &str) -> Result
         return Err(faults::not_found("project", project));
     }
     row.blob = app.vault.seal(&row.context(), blob)?;
-    store::credential::insert(app.db.writer(), &row).await?;
+    app.write(async |tx| store::credential::insert(tx, &row).await).await?;
     Ok(row)
 }
 
@@ -247,7 +247,7 @@ async fn update(
     }
     row.blob = app.vault.seal(&row.context(), blob)?;
     row.extra = input::keep(&row.extra, input, KNOWN);
-    if store::credential::update(app.db.writer(), &row).await? != Change::Updated {
+    if app.write(async |tx| store::credential::update(tx, &row).await).await? != Change::Updated {
         return Err(faults::raced("credential").into());
     }
     json(&json!({"credential": view::credential::credential(&row, blob, &base_url(&req))}))
@@ -259,7 +259,7 @@ fn cannot_change(name: &str) -> Error {
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     allowed(&app, &ctx, &id, "identity:delete_credential").await?;
-    if store::credential::delete(app.db.writer(), &id).await? == 0 {
+    if app.write(async |tx| store::credential::delete(tx, &id).await).await? == 0 {
         return Err(faults::not_found("credential", &id).into());
     }
     no_content()

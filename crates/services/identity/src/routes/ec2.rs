@@ -134,7 +134,7 @@ async fn show(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
     let row = allowed(&app, &ctx, &path.0, &path.1, "identity:ec2_delete_credential").await?;
-    if store::credential::delete(app.db.writer(), &row.id).await? == 0 {
+    if app.write(async |tx| store::credential::delete(tx, &row.id).await).await? == 0 {
         return Err(faults::not_found("credential", &path.1).into());
     }
     no_content()

@@ -110,7 +110,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    store::endpoint_group::insert(app.db.writer(), &group).await?;
+    app.write(async |tx| store::endpoint_group::insert(tx, &group).await).await?;
     created(&json!({"endpoint_group": view::endpoint_group::endpoint_group(&group, &base_url(&req))}))
 }
 

@@ -123,7 +123,7 @@ fn no_association() -> Error {
 
 async fn associate(app: web::Data<App>, ctx: Ctx, path: web::Path<Named>) -> ApiResult {
     let row = named(&app, &ctx, &path, |r| r.create).await?;
-    store::policy_association::set(app.db.writer(), &row).await?;
+    app.write(async |tx| store::policy_association::set(tx, &row).await).await?;
     no_content()
 }
 
@@ -139,7 +139,7 @@ async fn check(app: web::Data<App>, ctx: Ctx, path: web::Path<Named>) -> ApiResu
 /// Keystone does not say whether there was one.
 async fn dissociate(app: web::Data<App>, ctx: Ctx, path: web::Path<Named>) -> ApiResult {
     let row = named(&app, &ctx, &path, |r| r.delete).await?;
-    store::policy_association::delete(app.db.writer(), &row).await?;
+    app.write(async |tx| store::policy_association::delete(tx, &row).await).await?;
     no_content()
 }
 

@@ -258,7 +258,7 @@ pub(super) async fn grant(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> Ap
             .into());
         }
     }
-    store::assignment::insert(app.db.writer(), &named.row).await?;
+    app.write(async |tx| store::assignment::insert(tx, &named.row).await).await?;
     no_content()
 }
 

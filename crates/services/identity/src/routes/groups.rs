@@ -105,7 +105,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    store::group::insert(app.db.writer(), &group).await?;
+    app.write(async |tx| store::group::insert(tx, &group).await).await?;
     created(&json!({"group": view::group::group(&group, &base_url(&req))}))
 }
 
@@ -134,7 +134,7 @@ async fn update(
         group.description = text.as_str().unwrap_or_default().to_owned();
     }
     group.extra = input::keep(&group.extra, input, KNOWN);
-    if store::group::update(app.db.writer(), &group).await? != Change::Updated {
+    if app.write(async |tx| store::group::update(tx, &group).await).await? != Change::Updated {
         return Err(faults::raced("group").into());
     }
     json(&json!({"group": view::group::group(&group, &base_url(&req))}))
@@ -189,7 +189,7 @@ async fn pair(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Resu
 
 async fn add(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
     pair(&app, &ctx, &path, "identity:add_user_to_group").await?;
-    store::group::add_member(app.db.writer(), &path.0, &path.1).await?;
+    app.write(async |tx| store::group::add_member(tx, &path.0, &path.1).await).await?;
     no_content()
 }
 

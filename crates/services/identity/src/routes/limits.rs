@@ -250,7 +250,7 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_limit", &[])?;
-    if store::limit::delete(app.db.writer(), &id).await? == 0 {
+    if app.write(async |tx| store::limit::delete(tx, &id).await).await? == 0 {
         return Err(not_found(&id).into());
     }
     no_content()

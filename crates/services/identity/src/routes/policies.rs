@@ -71,7 +71,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    store::policy::insert(app.db.writer(), &policy).await?;
+    app.write(async |tx| store::policy::insert(tx, &policy).await).await?;
     created(&json!({"policy": view::policy::policy(&policy, &base_url(&req))}))
 }
 
@@ -99,7 +99,7 @@ async fn update(
         policy.blob = blob.to_string();
     }
     policy.extra = input::keep(&policy.extra, input, KNOWN);
-    if store::policy::update(app.db.writer(), &policy).await? != Change::Updated {
+    if app.write(async |tx| store::policy::update(tx, &policy).await).await? != Change::Updated {
         return Err(faults::raced("policy").into());
     }
     json(&json!({"policy": view::policy::policy(&policy, &base_url(&req))}))
@@ -107,7 +107,7 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_policy", &[])?;
-    if store::policy::delete(app.db.writer(), &id).await? == 0 {
+    if app.write(async |tx| store::policy::delete(tx, &id).await).await? == 0 {
         return Err(faults::not_found("policy", &id).into());
     }
     no_content()

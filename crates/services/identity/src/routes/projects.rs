@@ -174,6 +174,7 @@ pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body
         generation: 1,
     };
     let mut work = app.begin().await?;
+    work.adds_only();
     let tags = insert(&mut work, &row, input).await?;
     app.commit(work).await?;
     created(&json!({"project": view::project::project(&row, &tags, &base_url(&req))}))

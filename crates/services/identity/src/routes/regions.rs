@@ -78,7 +78,7 @@ async fn insert(app: &App, req: &HttpRequest, id: String, input: &Map<String, Va
         generation: 1,
     };
     check_parent(app, &region.id, &region.parent_region_id).await?;
-    store::region::insert(app.db.writer(), &region).await?;
+    app.write(async |tx| store::region::insert(tx, &region).await).await?;
     created(&json!({"region": view::service::region(&region, &base_url(req))}))
 }
 
@@ -151,7 +151,7 @@ async fn update(
         check_parent(&app, &region.id, &region.parent_region_id).await?;
     }
     region.extra = input::keep(&region.extra, input, KNOWN);
-    if store::region::update(app.db.writer(), &region).await? != Change::Updated {
+    if app.write(async |tx| store::region::update(tx, &region).await).await? != Change::Updated {
         return Err(faults::raced("region").into());
     }
     json(&json!({"region": view::service::region(&region, &base_url(&req))}))

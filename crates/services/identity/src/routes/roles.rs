@@ -129,7 +129,7 @@ pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    store::role::insert(app.db.writer(), &role).await?;
+    app.write(async |tx| store::role::insert(tx, &role).await).await?;
     created(&json!({"role": view::role::role(&role, &base_url(&req))}))
 }
 
@@ -252,7 +252,7 @@ async fn imply(
     if implied.name == "admin" || prior.id == implied.id || widens {
         return Err(Error::forbidden(format!("{} cannot be an implied roles.", implied.id)).into());
     }
-    store::role::imply(app.db.writer(), &prior.id, &implied.id).await?;
+    app.write(async |tx| store::role::imply(tx, &prior.id, &implied.id).await).await?;
     created(&inference(&prior, &implied, &base_url(&req)))
 }
 

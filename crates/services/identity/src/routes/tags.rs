@@ -88,7 +88,7 @@ async fn clear(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResul
     if project.immutable() {
         return Err(faults::immutable("update", "project", &id).into());
     }
-    store::project::remove_tags(app.db.writer(), &id, "").await?;
+    app.write(async |tx| store::project::remove_tags(tx, &id, "").await).await?;
     no_content()
 }
 
@@ -124,7 +124,7 @@ async fn add(
         ))
         .into());
     }
-    store::project::add_tag(app.db.writer(), &id, &tag).await?;
+    app.write(async |tx| store::project::add_tag(tx, &id, &tag).await).await?;
     let location = format!("{}{}", base_url(&req), req.uri());
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).finish())
 }
@@ -135,7 +135,7 @@ async fn remove(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     if project.immutable() {
         return Err(faults::immutable("update", "project", &id).into());
     }
-    if tag.is_empty() || store::project::remove_tags(app.db.writer(), &id, &tag).await? == 0 {
+    if tag.is_empty() || app.write(async |tx| store::project::remove_tags(tx, &id, &tag).await).await? == 0 {
         return Err(faults::not_found("project tag", &tag).into());
     }
     no_content()

@@ -134,6 +134,7 @@ pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body
         app.compliance.set(&mut user, hash, By::Admin, Timestamp::now());
     }
     let mut work = app.begin().await?;
+    work.adds_only();
     store::user::insert(&mut *work.tx, &user).await?;
     app.commit(work).await?;
     created(&json!({"user": view::user::user(&user, &base_url(&req))}))

@@ -11,11 +11,13 @@ pub struct Clock {
     pub seq: i64,
     /// Highest `issued_before`, microseconds. A token issued later is refused by no rule that exists.
     pub stamp: i64,
+    /// How many changes were committed that an answer about a token may depend on.
+    pub changes: i64,
 }
 
 /// Reads the clock.
 pub async fn clock<'e>(db: impl Exec<'e>) -> Result<Clock> {
-    sqlx::query_as("SELECT seq, stamp FROM revocation_clock WHERE id = 1")
+    sqlx::query_as("SELECT seq, stamp, changes FROM revocation_clock WHERE id = 1")
         .fetch_one(db)
         .await
         .map_err(db_error)
@@ -30,7 +32,7 @@ pub async fn insert(
 ) -> Result<RevocationEvent> {
     let now = Timestamp::now().0.max(rule.issued_before.0);
     let clock: Clock = sqlx::query_as(
-        "UPDATE revocation_clock SET seq = seq + 1, stamp = CASE WHEN stamp >= $1 THEN stamp + 1 ELSE $1 END WHERE id = 1 RETURNING seq, stamp",
+        "UPDATE revocation_clock SET seq = seq + 1, stamp = CASE WHEN stamp >= $1 THEN stamp + 1 ELSE $1 END WHERE id = 1 RETURNING seq, stamp, changes",
     )
     .bind(now)
     .fetch_one(&mut *db)
@@ -50,6 +52,11 @@ pub async fn insert(
     )
     .await?;
     Ok(rule)
+}
+
+/// Counts a change, for the other replicas to see. To be done last in a transaction: it holds the clock's row.
+pub async fn count_change<'e>(db: impl Exec<'e>) -> Result<u64> {
+    run(db, sqlx::query("UPDATE revocation_clock SET changes = changes + 1 WHERE id = 1")).await
 }
 
 /// Rules numbered above `after` up to `upto`, in order, at most `limit`.

@@ -162,6 +162,15 @@ impl Cloud {
         connection
     }
 
+    /// [`Self::replica`] with a bus of its own: it hears of nothing but by the database.
+    pub async fn lone_replica(&self) -> (String, Running) {
+        let running =
+            ferrostack_identity::start(&self.settings, Arc::new(LocalBus::new()), self.stop.clone())
+                .await
+                .unwrap_or_else(|e| panic!("{}", e.for_log()));
+        (format!("http://{}", running.address), running)
+    }
+
     pub async fn pause(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {

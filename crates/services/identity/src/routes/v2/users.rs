@@ -107,7 +107,7 @@ async fn join(app: &App, user: &Value, tenant_id: &str, role_id: String) -> Resu
         role_id,
         inherited: 0,
     };
-    store::assignment::insert(app.db.writer(), &row).await.map(drop)
+    app.write(async |tx| store::assignment::insert(tx, &row).await).await.map(drop)
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, input: JsonBody) -> ApiResult {
