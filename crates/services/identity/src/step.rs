@@ -60,6 +60,11 @@ impl Step {
         (Duration::from_micros(age) <= MAX_AGE).then_some(epoch)
     }
 
+    /// The epoch, however old the last look.
+    pub fn latest(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
     /// Something changed: nothing that was worked out before holds.
     pub fn advance(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
