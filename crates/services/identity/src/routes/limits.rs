@@ -70,6 +70,10 @@ fn not_found(id: &str) -> Error {
     Error::not_found(format!("Could not find limit for {}.", faults::short(id)))
 }
 
+fn no_reference() -> Error {
+    Error::forbidden("Unable to create a limit that has no corresponding registered limit.")
+}
+
 async fn model(app: web::Data<App>, ctx: Ctx) -> ApiResult {
     ctx.enforce("identity:get_limit_model", &[])?;
     json(&json!({"model": limits::describe(app.limit_model)}))
@@ -139,9 +143,7 @@ async fn resolve(
         text("resource_name"),
     )
     .await?
-    .ok_or_else(|| {
-        Error::forbidden("Unable to create a limit that has no corresponding registered limit.")
-    })?;
+    .ok_or_else(no_reference)?;
     let row = Limit {
         id: id::hex(),
         registered_limit_id: above.id.clone(),
@@ -170,10 +172,9 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     }
     let mut work = app.begin().await?;
     // In the order of ids, so that two requests never wait for each other.
-    for row in registered.values() {
-        if store::registered_limit::hold(&mut *work.tx, row).await? != Change::Updated {
-            return Err(faults::raced("limit").into());
-        }
+    for row in registered.values_mut() {
+        let now = store::registered_limit::hold(&mut *work.tx, &row.id).await?;
+        *row = now.filter(|now| now.key() == row.key()).ok_or_else(no_reference)?;
     }
     for limit in &new {
         store::limit::insert(&mut *work.tx, &limit.row).await?;
@@ -224,12 +225,11 @@ async fn update(
     let input = UPDATE.object(&body.0, "limit")?;
     let mut work = app.begin().await?;
     let tx = &mut *work.tx;
-    let mut row = store::limit::get(&mut *tx, &id).await?.ok_or_else(|| not_found(&id))?;
-    let above = store::registered_limit::get(&mut *tx, &row.registered_limit_id).await?;
+    let found = store::limit::get(&mut *tx, &id).await?.ok_or_else(|| not_found(&id))?;
+    let above = store::registered_limit::hold(&mut *tx, &found.registered_limit_id).await?;
     let above = above.ok_or_else(|| not_found(&id))?;
-    if store::registered_limit::hold(&mut *tx, &above).await? != Change::Updated {
-        return Err(faults::raced("limit").into());
-    }
+    // Again: it may have changed while we waited.
+    let mut row = store::limit::get(&mut *tx, &id).await?.ok_or_else(|| not_found(&id))?;
     if let Some(limit) = amount(input, "resource_limit") {
         row.resource_limit = limit;
     }

@@ -26,6 +26,13 @@ pub struct RegisteredLimit {
     pub generation: i64,
 }
 
+impl RegisteredLimit {
+    /// What no two of them share.
+    pub fn key(&self) -> (&str, Option<&str>, &str) {
+        (&self.service_id, self.region_id.as_deref(), &self.resource_name)
+    }
+}
+
 fn duplicate() -> Error {
     faults::taken("registered_limit", "Duplicate entry")
 }
@@ -111,14 +118,13 @@ pub async fn update<'e>(db: impl Exec<'e>, row: &RegisteredLimit) -> Result<Chan
     .map_err(|e| unique(e, duplicate))
 }
 
-/// Holds the row until the transaction ends, so that the limits under it change one after the other.
-pub async fn hold<'e>(db: impl Exec<'e>, row: &RegisteredLimit) -> Result<Change> {
-    sqlx::query("UPDATE registered_limit SET generation = generation + 1 WHERE id = $1 AND generation = $2")
-        .bind(row.id.as_str())
-        .bind(row.generation)
-        .execute(db)
+/// Holds the row until the transaction ends, so that the limits under it change one after the other; the row as it
+/// is then.
+pub async fn hold<'e>(db: impl Exec<'e>, id: &str) -> Result<Option<RegisteredLimit>> {
+    sqlx::query_as("UPDATE registered_limit SET generation = generation + 1 WHERE id = $1 RETURNING *")
+        .bind(id)
+        .fetch_optional(db)
         .await
-        .map(changed)
         .map_err(db_error)
 }
 
