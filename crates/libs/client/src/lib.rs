@@ -4,6 +4,7 @@ mod feed;
 mod process;
 mod service;
 mod session;
+mod signature;
 mod verified;
 mod verifier;
 
@@ -11,5 +12,6 @@ pub use feed::verifier;
 pub use process::{Process, startup};
 pub use service::{ServiceClient, answer_error, transport_error};
 pub use session::Session;
+pub use signature::{is_lower, lower};
 pub use verified::{Verified, VerifiedToken};
 pub use verifier::{LocalVerifier, PublicKey, PublicKeys, RevocationPage};

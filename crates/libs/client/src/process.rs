@@ -23,6 +23,9 @@ impl Process {
     pub async fn begin(name: &str, config: Option<PathBuf>) -> anyhow::Result<Self> {
         let settings = Settings::load(config.as_deref())?;
         ferrostack_settings::init_telemetry(&settings.log)?;
+        for file in ferrostack_settings::exposed(&settings, config.as_deref()) {
+            file.warn();
+        }
         let stop = CancellationToken::new();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

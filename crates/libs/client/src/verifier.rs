@@ -2,7 +2,7 @@
 //!
 //! Fail closed: with a feed older than its limit every token is asked of identity, and refused if that fails.
 
-use crate::{ServiceClient, Verified, VerifiedToken, transport_error};
+use crate::{ServiceClient, Verified, VerifiedToken, signature::is_lower, transport_error};
 use async_trait::async_trait;
 use ferrostack_http::TokenVerifier;
 use ferrostack_model::{Caller, Error, Result, RevocationEvent, RevocationSet, Timestamp, TokenClaims};
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const MAX_TOKEN: usize = 8192;
 /// Least time between two questions for an unknown key.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait for identity's word on a token. Whoever asks waits with it.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// `GET {auth_url}/ferrostack/token-keys`: the keys tokens may be signed with. Public.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -191,6 +193,9 @@ impl LocalVerifier {
 
     /// The key's id and the claims of a token with a good signature.
     async fn decode(&self, token: &str) -> Result<(String, TokenClaims)> {
+        if !is_lower(token) {
+            return Err(Error::unauthorized());
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::unauthorized())?;
         let kid = header.kid.ok_or_else(Error::unauthorized)?;
         let key = self.key(&kid).await?;
@@ -228,7 +233,9 @@ impl LocalVerifier {
         }
         let at = Instant::now();
         *last = Some(Asked { at, answered: false });
-        self.fetch_keys().await?;
+        tokio::time::timeout(MAX_WAIT, self.fetch_keys())
+            .await
+            .map_err(|_| Error::unavailable("identity does not answer"))??;
         *last = Some(Asked { at, answered: true });
         known().ok_or_else(Error::unauthorized)
     }
@@ -283,7 +290,9 @@ impl LocalVerifier {
             self.feed_is_fresh(&feed, now)
         };
         if !fresh {
-            self.ask_identity(token, late).await?;
+            tokio::time::timeout(MAX_WAIT, self.ask_identity(token, late))
+                .await
+                .map_err(|_| Error::unavailable("identity does not answer"))??;
         }
         if let Some(kid) = new {
             self.cache.insert(&entry);

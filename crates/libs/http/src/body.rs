@@ -1,15 +1,22 @@
 //! The JSON request body.
 
-use crate::{ApiError, Ctx, Style};
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use crate::{ApiError, Ctx, Style, edge::Unread};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
 use ferrostack_model::{Error, ErrorKind};
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Largest JSON body, bytes: oslo.middleware's `max_request_body_size`.
 pub const MAX_JSON_BODY: usize = 114_688;
 /// Nova takes user data and injected files in its bodies and so allows more.
 const MAX_JSON_BODY_NOVA: usize = 1 << 20;
+/// So many times the limit is read of a body that is too large.
+const DRAIN: usize = 8;
+/// And for so long.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
+/// Longest time a body may take to arrive.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A request body that is one JSON value; 400, 413 or 415 as the imitated service answers.
 #[derive(Debug)]
@@ -28,16 +35,16 @@ impl FromRequest for JsonBody {
             .unwrap_or("")
             .to_ascii_lowercase();
         let mut payload = web::Payload::take_from(payload);
+        let req = req.clone();
         Box::pin(async move {
             let limit = if style == Style::Nova { MAX_JSON_BODY_NOVA } else { MAX_JSON_BODY };
-            let mut bytes = web::BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|e| Error::bad_request(format!("Unreadable request body: {e}")))?;
-                if bytes.len() + chunk.len() > limit {
-                    return Err(Error::new(ErrorKind::TooLarge, "Request is too large.").into());
+            let bytes = match read(&mut payload, limit, MAX_WAIT).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    req.extensions_mut().insert(Unread(payload));
+                    return Err(error.into());
                 }
-                bytes.extend_from_slice(&chunk);
-            }
+            };
             let is_json = content_type.is_empty()
                 || content_type.starts_with("application/json")
                 || (style == Style::Glance && content_type.starts_with("application/openstack-images"));
@@ -66,6 +73,40 @@ impl FromRequest for JsonBody {
             Ok(JsonBody(value))
         })
     }
+}
+
+/// Takes and forgets up to `most` bytes more, so that a client that is a little over the limit gets to read its answer
+/// before the connection is closed.
+async fn drain(payload: &mut Payload, most: usize) {
+    let mut seen = 0;
+    let rest = async {
+        while let Some(Ok(chunk)) = payload.next().await {
+            seen += chunk.len();
+            if seen > most {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_WAIT, rest).await;
+}
+
+/// The whole body; 413 if it is longer than `limit` bytes, 400 if it is not there within `wait`.
+async fn read(payload: &mut Payload, limit: usize, wait: Duration) -> Result<web::BytesMut, Error> {
+    let whole = async {
+        let mut bytes = web::BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|e| Error::bad_request(format!("Unreadable request body: {e}")))?;
+            if bytes.len() + chunk.len() > limit {
+                drain(payload, limit * DRAIN).await;
+                return Err(Error::new(ErrorKind::TooLarge, "Request is too large."));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(wait, whole)
+        .await
+        .map_err(|_| Error::bad_request("The request body did not arrive in time."))?
 }
 
 /// The name of the first member that is or holds a text with a NUL, which no database column takes.
@@ -109,5 +150,32 @@ trait TakeFrom {
 impl TakeFrom for web::Payload {
     fn take_from(payload: &mut Payload) -> Payload {
         payload.take()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use actix_web::error::PayloadError;
+    use futures_util::stream;
+
+    fn payload(chunks: Vec<&'static [u8]>, ends: bool) -> Payload {
+        let chunks =
+            stream::iter(chunks.into_iter().map(|c| Ok::<_, PayloadError>(web::Bytes::from_static(c))));
+        let tail = if ends { stream::empty().left_stream() } else { stream::pending().right_stream() };
+        Payload::Stream { payload: Box::pin(chunks.chain(tail)) }
+    }
+
+    #[tokio::test]
+    async fn m16_a_body_that_never_ends_is_given_up() {
+        let wait = Duration::from_millis(50);
+        assert_eq!(read(&mut payload(vec![b"ab", b"c"], true), 3, wait).await.unwrap(), "abc");
+        let late = read(&mut payload(vec![b"ab"], false), 3, wait).await.unwrap_err();
+        assert_eq!(late.kind, ErrorKind::BadRequest);
+        // The limit counts before the end comes.
+        let long =
+            read(&mut payload(vec![b"ab", b"cd"], false), 3, Duration::from_secs(60)).await.unwrap_err();
+        assert_eq!(long.kind, ErrorKind::TooLarge);
     }
 }

@@ -5,14 +5,20 @@ use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
     dev::{ResourceDef, ServiceRequest, ServiceResponse},
+    error::InternalError,
     guard::{Guard, GuardContext},
-    http::{Method, StatusCode, Uri, header, header::HeaderValue},
+    http::{
+        Method, StatusCode, Uri, header,
+        header::{HeaderMap, HeaderValue},
+    },
     middleware::Next,
     web,
 };
 use ferrostack_model::{Caller, Error, ErrorKind, Feature, Microversion, Result, id};
+use futures_util::FutureExt;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, LazyLock},
     time::Instant,
 };
@@ -85,6 +91,10 @@ impl Guard for InWindow {
     }
 }
 
+/// The rest of a body that nobody will read, kept in its answer: the connection is closed after an answer with one. A
+/// dropped one would be read to its end, which may never come.
+pub(crate) struct Unread(#[allow(dead_code)] pub(crate) actix_web::dev::Payload);
+
 /// What the edge learns before the handler runs.
 struct Prepared {
     version: Microversion,
@@ -137,14 +147,23 @@ pub async fn edge<B: MessageBody + 'static>(
                 policy: spec.policy.clone(),
                 caller: p.caller,
             });
-            match next.call(req).await {
-                Ok(response) => response.map_into_left_body(),
-                Err(error) => return Err(error),
+            match AssertUnwindSafe(next.call(req)).catch_unwind().await {
+                Ok(Ok(response)) => response.map_into_left_body(),
+                Ok(Err(error)) => return Err(error),
+                Err(_panic) => {
+                    // What it said may hold anything; the panic hook has logged where it was.
+                    tracing::error!(service = spec.name, request_id, %method, path, "a handler panicked");
+                    REQUESTS.with_label_values(&[spec.name, method.as_str(), "500"]).inc();
+                    let answer = panicked(&spec, &request_id, stamp.as_deref(), accept.as_deref());
+                    return Err(InternalError::from_response("panic", answer).into());
+                }
             }
         }
         Err(error) => {
             let mut answer = HttpResponse::new(spec.style.status(&error));
             answer.extensions_mut().insert(error);
+            let body = req.take_payload();
+            req.extensions_mut().insert(Unread(body));
             req.into_response(answer).map_into_right_body()
         }
     };
@@ -158,7 +177,11 @@ pub async fn edge<B: MessageBody + 'static>(
         }
         response = render(response, &spec, &error, accept.as_deref());
     }
-    headers(&mut response, &spec, &request_id, stamp.as_deref());
+    let unread = response.request().extensions_mut().remove::<Unread>();
+    if let Some(unread) = unread {
+        response.response_mut().extensions_mut().insert(unread);
+    }
+    headers(response.headers_mut(), &spec, &request_id, stamp.as_deref());
 
     let status = response.status().as_u16();
     REQUESTS.with_label_values(&[spec.name, method.as_str(), &status.to_string()]).inc();
@@ -239,6 +262,10 @@ fn loggable(path: &str) -> String {
 /// A token of an application credential with access rules may make only the requests they allow, unless a service
 /// asks on its behalf, where it was checked.
 async fn caller(req: &ServiceRequest, spec: &ServiceSpec, path: &str) -> Result<Arc<Caller>> {
+    // Several are none: who stands before us might have read another one than we would.
+    if ["x-auth-token", "x-service-token"].iter().any(|name| req.headers().get_all(*name).count() > 1) {
+        return Err(Error::unauthorized());
+    }
     let token = header_text(req, "x-auth-token").ok_or_else(Error::unauthorized)?;
     let vouched = match header_text(req, "x-service-token").filter(|t| !t.is_empty()) {
         Some(service) => spec.verifier.verify(service).await?.has_role(SERVICE_ROLE),
@@ -378,19 +405,28 @@ fn render<B: MessageBody + 'static>(
     ServiceResponse::new(request, answer).map_into_right_body()
 }
 
-fn headers<B>(
-    response: &mut ServiceResponse<B>,
+/// The answer to a request whose handler panicked: what any fault of ours is answered.
+fn panicked(
     spec: &ServiceSpec,
     request_id: &str,
     version: Option<&str>,
-) {
-    let map = response.headers_mut();
+    accept: Option<&str>,
+) -> HttpResponse {
+    let error = Error::internal("a handler panicked");
+    let (content_type, body) = spec.style.body(&error, accept);
+    let mut answer = HttpResponse::build(spec.style.status(&error)).content_type(content_type).body(body);
+    headers(answer.headers_mut(), spec, request_id, version);
+    answer
+}
+
+fn headers(map: &mut HeaderMap, spec: &ServiceSpec, request_id: &str, version: Option<&str>) {
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             map.insert(header::HeaderName::from_static(name), value);
         }
     };
     set("x-openstack-request-id", request_id);
+    set("x-content-type-options", "nosniff");
     match spec.style {
         Style::Keystone => set("vary", "X-Auth-Token"),
         Style::Nova => {

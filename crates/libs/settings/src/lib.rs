@@ -3,11 +3,13 @@
 //! One file configures every service of a cloud; each reads its own section and the shared ones.
 
 mod agent;
+mod exposed;
 mod sections;
 mod security;
 mod telemetry;
 
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
+pub use exposed::{Exposed, exposed};
 pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,
@@ -53,6 +55,7 @@ impl Settings {
         let mut builder = config::Config::builder();
         if let Some(path) = file {
             anyhow::ensure!(path.is_file(), "settings file {} does not exist", path.display());
+            readable(path)?;
             builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
         builder
@@ -77,6 +80,18 @@ impl Settings {
         shown.bus.url = without_password(&shown.bus.url);
         Ok(toml::to_string_pretty(&shown)?)
     }
+}
+
+/// An error for a file that is no TOML. It names the line but does not show it, as the parser would: there may be a
+/// password in it.
+fn readable(path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("settings file {}", path.display()))?;
+    if let Err(error) = toml::from_str::<toml::Table>(&text) {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow::bail!("settings file {}, line {line}: {}", path.display(), error.message());
+    }
+    Ok(())
 }
 
 /// A URL with its password replaced by `***`.

@@ -25,6 +25,9 @@ pub async fn run(args: StateArgs) -> anyhow::Result<()> {
     dir.settings.identity.v2_api.get_or_insert(true);
     let settings = &dir.settings;
     ferrostack_settings::init_telemetry(&settings.log)?;
+    for file in ferrostack_settings::exposed(settings, args.config.as_deref()) {
+        file.warn();
+    }
     ports::check_free(settings)?;
 
     let cloud = Cloud::start(settings, Arc::new(LocalBus::new())).await?;

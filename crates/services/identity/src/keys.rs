@@ -153,6 +153,7 @@ impl Keys {
         header.kid = Some(kid);
         header.typ = Some(typ.into());
         jsonwebtoken::encode(&header, claims, &key.signing)
+            .map(ferrostack_client::lower)
             .map_err(|e| Error::internal(format!("signing a token: {e}")))
     }
 
@@ -163,7 +164,7 @@ impl Keys {
 
     /// What [`Self::sign_as`] signed as of the type `typ`. `None` for anything else.
     pub fn read_as<T: DeserializeOwned>(&self, typ: &str, token: &str) -> Option<T> {
-        if token.len() > MAX_TOKEN {
+        if token.len() > MAX_TOKEN || !ferrostack_client::is_lower(token) {
             return None;
         }
         let header = jsonwebtoken::decode_header(token).ok()?;

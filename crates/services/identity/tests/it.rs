@@ -19,6 +19,7 @@ mod it {
     mod limits;
     mod lists;
     mod matrix;
+    mod ossa;
     mod passwords;
     mod people;
     mod policies;

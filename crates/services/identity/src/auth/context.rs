@@ -44,7 +44,7 @@ pub fn domain_ref(domain: &Project) -> DomainRef {
 impl Context {
     /// The user's domain if user and domain are enabled.
     pub async fn user_domain(db: &Db, user: &User) -> Result<Option<Project>> {
-        if user.enabled == 0 {
+        if user.enabled != 1 {
             return Ok(None);
         }
         let domain = store::domain::get(db.reader(), &user.domain_id).await?;
@@ -54,7 +54,7 @@ impl Context {
     /// A project scope if the project and its domain are enabled.
     pub async fn project_scope(db: &Db, project: Project) -> Result<Option<Scope>> {
         // A domain acts as a project only through its own scope.
-        if project.is_domain == 1 || project.enabled == 0 {
+        if project.is_domain == 1 || project.enabled != 1 {
             return Ok(None);
         }
         let domain = store::domain::get(db.reader(), &project.domain_id).await?;

@@ -142,6 +142,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResu
 /// Removes a disabled domain with all it owns.
 pub(super) async fn remove(app: &App, domain: &Project) -> Result<()> {
     let mut work = app.begin().await?;
+    store::hold(&mut *work.tx, "domain", &domain.id).await?;
     let now = store::domain::get(&mut *work.tx, &domain.id)
         .await?
         .ok_or_else(|| faults::not_found("domain", &domain.id))?;

@@ -258,7 +258,15 @@ pub(super) async fn grant(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> Ap
             .into());
         }
     }
-    app.write(async |tx| store::assignment::insert(tx, &named.row).await).await?;
+    let row = &named.row;
+    let mut work = app.begin().await?;
+    for (kind, id) in [(&row.target_kind, &row.target_id), (&row.actor_kind, &row.actor_id)] {
+        if kind != "system" && !store::hold(&mut *work.tx, kind, id).await? {
+            return Err(faults::not_found(kind, id).into());
+        }
+    }
+    store::assignment::insert(&mut *work.tx, row).await?;
+    app.commit(work).await?;
     no_content()
 }
 

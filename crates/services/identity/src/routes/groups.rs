@@ -143,6 +143,9 @@ async fn update(
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     allowed(&app, &ctx, &id, "identity:delete_group").await?;
     let mut work = app.begin().await?;
+    if !store::hold(&mut *work.tx, "group", &id).await? {
+        return Err(faults::not_found("group", &id).into());
+    }
     let users = store::user::ids_of_group(&mut *work.tx, &id).await?;
     let grants = store::assignment::list_of_group(&mut *work.tx, &id).await?;
     store::assignment::delete_of_actor(&mut *work.tx, "group", &id).await?;

@@ -175,6 +175,11 @@ pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body
     };
     let mut work = app.begin().await?;
     work.adds_only();
+    for (what, above) in [("domain", &row.domain_id), ("project", &row.parent_id)] {
+        if !above.is_empty() && !store::hold(&mut *work.tx, what, above).await? {
+            return Err(faults::not_found(what, above).into());
+        }
+    }
     let tags = insert(&mut work, &row, input).await?;
     app.commit(work).await?;
     created(&json!({"project": view::project::project(&row, &tags, &base_url(&req))}))
@@ -375,6 +380,9 @@ pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>)
     }
     let mut work = app.begin().await?;
     let tx = &mut *work.tx;
+    if !store::hold(&mut *tx, "project", &id).await? {
+        return Err(faults::not_found("project", &id).into());
+    }
     if store::project::has_children(&mut *tx, &id).await? {
         return Err(faults::forbidden_action(&format!(
             "cannot delete the project {id} since it is not a leaf in the hierarchy. Use the cascade option if you want to delete a whole subtree."

@@ -129,7 +129,12 @@ pub(super) async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body
         created_at: Timestamp::now().0,
         generation: 1,
     };
-    app.write(async |tx| store::role::insert(tx, &role).await).await?;
+    let mut work = app.begin().await?;
+    if !domain.is_empty() && !store::hold(&mut *work.tx, "domain", domain).await? {
+        return Err(faults::not_found("domain", domain).into());
+    }
+    store::role::insert(&mut *work.tx, &role).await?;
+    app.commit(work).await?;
     created(&json!({"role": view::role::role(&role, &base_url(&req))}))
 }
 
@@ -194,7 +199,9 @@ pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>)
     let all = store::role::list_all(&mut *work.tx).await?;
     let lost = crate::auth::closure([role.id.clone()].into(), &implied);
     store::application_credential::delete_with_role(&mut *work.tx, &id).await?;
-    store::role::delete(&mut *work.tx, &id).await?;
+    if store::role::delete(&mut *work.tx, &id).await? == 0 {
+        return Err(faults::not_found("role", &id).into());
+    }
     if role.domain_id.is_empty() {
         work.revoke_role(&role.name);
     } else {

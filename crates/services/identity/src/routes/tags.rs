@@ -75,6 +75,9 @@ async fn replace(
     }
     let tags = body.0.as_object().and_then(|map| input::strings(map, "tags")).unwrap_or_default();
     let mut work = app.begin().await?;
+    if !store::hold(&mut *work.tx, "project", &id).await? {
+        return Err(faults::not_found("project", &id).into());
+    }
     store::project::remove_tags(&mut *work.tx, &id, "").await?;
     for tag in tags {
         store::project::add_tag(&mut *work.tx, &id, &tag).await?;
@@ -117,14 +120,19 @@ async fn add(
     if project.immutable() {
         return Err(faults::immutable("update", "project", &id).into());
     }
-    let tags = store::project::tags(app.db.reader(), &id).await?;
+    let mut work = app.begin().await?;
+    if !store::hold(&mut *work.tx, "project", &id).await? {
+        return Err(faults::not_found("project", &id).into());
+    }
+    let tags = store::project::tags(&mut *work.tx, &id).await?;
     if tags.len() >= MAX_TAGS && !tags.iter().any(|(_, t)| *t == tag) {
         return Err(Error::bad_request(format!(
             "Invalid input for field/attribute tags. A project has at most {MAX_TAGS} tags."
         ))
         .into());
     }
-    app.write(async |tx| store::project::add_tag(tx, &id, &tag).await).await?;
+    store::project::add_tag(&mut *work.tx, &id, &tag).await?;
+    app.commit(work).await?;
     let location = format!("{}{}", base_url(&req), req.uri());
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).finish())
 }

@@ -88,7 +88,10 @@ fn with_receipt(partial: &Partial) -> ApiResult {
 }
 
 fn subject_header(req: &HttpRequest) -> Option<&str> {
-    req.headers().get(SUBJECT).and_then(|v| v.to_str().ok())
+    let mut given = req.headers().get_all(SUBJECT);
+    let one = given.next()?;
+    // Several are none: another reader might take the other one.
+    if given.next().is_some() { None } else { one.to_str().ok() }
 }
 
 /// The subject token's claims if the policy lets the caller at it. Without the header the policy comes first, so

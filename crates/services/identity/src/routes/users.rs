@@ -219,6 +219,9 @@ pub(super) async fn update(
 pub(super) async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:delete_user").await?;
     let mut work = app.begin().await?;
+    if !store::hold(&mut *work.tx, "user", &user.id).await? {
+        return Err(faults::not_found("user", &id).into());
+    }
     store::trust::delete_of_user(&mut *work.tx, &user.id, Timestamp::now()).await?;
     store::assignment::delete_of_actor(&mut *work.tx, "user", &user.id).await?;
     store::login::forgive_all(&mut *work.tx, &user.id).await?;

@@ -25,6 +25,9 @@ pub async fn get_by_name<'e>(db: impl Exec<'e>, name: &str) -> Result<Option<Pro
 /// Removes everything a domain owns, and the domain. In a transaction.
 pub async fn delete(db: &mut sqlx::AnyConnection, id: &str) -> Result<()> {
     for statement in [
+        // Held first, so that nobody adds to them any more.
+        "UPDATE project SET generation = generation WHERE id = $1",
+        "UPDATE project SET generation = generation WHERE domain_id = $1",
         "DELETE FROM assignment WHERE target_kind = 'domain' AND target_id = $1",
         "DELETE FROM assignment WHERE target_kind = 'project' AND target_id IN (SELECT id FROM project WHERE domain_id = $1)",
         "DELETE FROM assignment WHERE actor_kind = 'user' AND actor_id IN (SELECT id FROM account WHERE domain_id = $1)",

@@ -51,6 +51,18 @@ pub fn text(members: &Map<String, Value>) -> String {
     serde_json::to_string(members).unwrap_or_else(|_| "{}".into())
 }
 
+/// Keeps a user, group, project or domain as it is until the transaction ends; whether it is there. What refers to it
+/// without a foreign key is written after this, so that nobody who deletes it meanwhile leaves that behind. Projects
+/// and domains are held before users and groups.
+pub async fn hold<'e>(tx: impl Exec<'e>, kind: &str, id: &str) -> Result<bool> {
+    let statement = match kind {
+        "user" => "UPDATE account SET generation = generation WHERE id = $1",
+        "group" => "UPDATE user_group SET generation = generation WHERE id = $1",
+        _ => "UPDATE project SET generation = generation WHERE id = $1",
+    };
+    run(tx, sqlx::query(statement).bind(id)).await.map(|rows| rows > 0)
+}
+
 /// `Stale` unless a conditional update hit its row.
 pub(crate) fn changed(result: sqlx::any::AnyQueryResult) -> Change {
     if result.rows_affected() == 0 { Change::Stale } else { Change::Updated }
