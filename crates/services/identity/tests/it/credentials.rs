@@ -14,7 +14,7 @@ pub fn forged(c: &Cloud, token: &str, change: impl Fn(&mut TokenClaims)) -> Stri
     let header = jsonwebtoken::decode_header(token).unwrap();
     let pem = c.settings.identity.key_directory.join(format!("{}.pem", header.kid.as_ref().unwrap()));
     let key = jsonwebtoken::EncodingKey::from_ec_pem(&std::fs::read(pem).unwrap()).unwrap();
-    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    ferrostack_client::lower(jsonwebtoken::encode(&header, &claims, &key).unwrap())
 }
 
 /// Tokens like `token`, of each kind of delegation.
