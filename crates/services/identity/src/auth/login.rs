@@ -5,6 +5,7 @@
 
 use crate::{
     app::App,
+    auth::factors,
     compliance::has_option,
     source::Source,
     store::{self, user::User},
@@ -40,7 +41,8 @@ impl Default for Known {
 }
 
 /// The user, if `password` is its and it may log in: 401 otherwise, 429 after too many failures. `named` is what
-/// the client called the user. Whether the password has expired is for the caller to ask.
+/// the client called the user. Whether the password has expired is for the caller to ask, and the login is to be
+/// [completed](complete).
 pub async fn check(
     app: &App,
     found: Option<User>,
@@ -59,7 +61,9 @@ pub async fn check(
     let locked = is_locked(app, found.as_ref(), part, now).await?;
     match found {
         Some(user) if right && !locked && user.enabled == 1 && !app.compliance.is_idle(&user, now) => {
-            succeeded(app, &user, part, password, from, now).await?;
+            if !app.passwords.is_current(&user.password_hash) {
+                rehash(app, &user, password).await;
+            }
             Ok(user)
         }
         found => {
@@ -128,19 +132,14 @@ pub(super) async fn count(
     Ok(())
 }
 
-async fn succeeded(
-    app: &App,
-    user: &User,
-    part: &str,
-    password: &str,
-    from: &Source,
-    now: Timestamp,
-) -> Result<()> {
-    welcome(app, user, part, from, now).await?;
-    if !app.passwords.is_current(&user.password_hash) {
-        rehash(app, user, password).await;
+/// The user has shown `methods`: welcome, if they are all that its rules ask for. Where a second factor is missing,
+/// guesses at it are not forgiven for a right password, and the place is not known yet.
+pub async fn complete(app: &App, user: &User, methods: &[String], from: &Source) -> Result<()> {
+    if factors::missing(user, methods).is_some() {
+        return Ok(());
     }
-    Ok(())
+    let part = if is_known(app, &user.id, from).await? { from.as_str() } else { "" };
+    welcome(app, user, part, from, Timestamp::now()).await
 }
 
 /// Forgives the failures of who has logged in, and notes from where.
@@ -192,6 +191,7 @@ pub async fn disable_idle(app: &App, now: Timestamp) -> Result<()> {
         let Some((last, _)) = users.last() else { return Ok(()) };
         after.clone_from(last);
         let mut work = app.begin().await?;
+        let mut any = false;
         for (id, options) in users {
             let user = User { options, ..User::default() };
             if !has_option(&user, "ignore_user_inactivity")
@@ -199,9 +199,13 @@ pub async fn disable_idle(app: &App, now: Timestamp) -> Result<()> {
             {
                 tracing::info!(user_id = id, "a user without a login for too long was disabled");
                 work.revoke_user(&id);
+                any = true;
             }
         }
-        app.commit(work).await?;
+        // What changes nothing shall not make anybody read anew.
+        if any {
+            app.commit(work).await?;
+        }
     }
 }
 

@@ -77,6 +77,7 @@ async fn change(app: web::Data<App>, req: HttpRequest, id: web::Path<String>, bo
             turn.failed();
         }
     })?;
+    login::complete(&app, &user, &["password".to_owned()], &from).await?;
     app.compliance.check_form(new)?;
     app.compliance.check_unlocked(&user)?;
     app.compliance.check_age(&user, Timestamp::now())?;

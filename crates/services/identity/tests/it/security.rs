@@ -119,16 +119,17 @@ async fn ossa_2012_002_a_very_long_password_is_refused_without_a_hash() {
         let admin = c.admin().await;
         let id = c.make(&admin, "users", json!({"name": "bob", "password": "pw"})).await;
         let before = checks(c).await;
-        for (length, statuses) in [(4097, &[401][..]), (1 << 20, &[400, 401, 413]), (100 << 20, &[400, 413])]
-        {
-            let long = "x".repeat(length);
-            // A server that stops reading may close the connection before all is sent.
-            for identity in [by_id(&id, &long), by_name("nosuch", &long)] {
-                let body = json!({"auth": {"identity": identity}});
-                let sent = c.http.post(format!("{}/v3/auth/tokens", c.base)).json(&body).send().await;
-                match sent {
+        for (length, statuses) in [(4097, &[401][..]), (1 << 20, &[400, 401, 413]), (100 << 20, &[400, 413])] {
+            for user in [format!(r#""id":"{id}""#), r#""name":"nosuch","domain":{"id":"default"}"#.to_owned()] {
+                let long = "x".repeat(length);
+                let body = format!(
+                    r#"{{"auth":{{"identity":{{"methods":["password"],"password":{{"user":{{{user},"password":"{long}"}}}}}}}}}}"#
+                );
+                let request = c.http.post(format!("{}/v3/auth/tokens", c.base));
+                // A server that stops reading may close the connection before all is sent.
+                match request.header("content-type", "application/json").body(body).send().await {
                     Ok(answer) => {
-                        assert!(statuses.contains(&answer.status().as_u16()), "{length} {}", answer.status())
+                        assert!(statuses.contains(&answer.status().as_u16()), "{length} {}", answer.status());
                     }
                     Err(error) => assert!(length > 1 << 20 && error.is_request(), "{error}"),
                 }
@@ -277,6 +278,41 @@ async fn logins_at_once_are_counted_like_logins_in_a_row() {
         assert_eq!(c.sql(&count).await, "3");
         assert_eq!(at_once("pw").await, [401; 20]);
         assert_eq!(c.sql(&count).await, "3");
+    })
+    .await;
+}
+
+/// The right password does not buy more guesses at the second factor.
+#[tokio::test]
+async fn wrong_passcodes_beside_the_right_password_lock_a_user_out() {
+    each_with(locking, async |c| {
+        let admin = c.admin().await;
+        let both = json!({"multi_factor_auth_enabled": true, "multi_factor_auth_rules": [["password", "totp"]]});
+        let bob = json!({"name": "bob", "password": "pw", "options": both});
+        let id = c.make(&admin, "users", bob).await;
+        let seed = json!({"credential": {"type": "totp", "user_id": id, "blob": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"}});
+        c.post(&admin, "/v3/credentials", seed).await.is(201);
+        let failures = format!("SELECT COALESCE(CAST(SUM(failures) AS TEXT), '0') FROM login_failure WHERE user_id = '{id}'");
+        for n in 1..=3 {
+            let guess = json!({"methods": ["password", "totp"], "password": {"user": {"id": id, "password": "pw"}},
+                "totp": {"user": {"id": id, "passcode": "x00000"}}});
+            from(c, "192.0.2.1", guess).await.says(401, UNAUTHORIZED);
+            assert_eq!(c.sql(&failures).await, n.to_string());
+            if n < 3 {
+                // Half a login: a receipt, and nothing is forgiven nor known.
+                let half = from(c, "192.0.2.1", by_id(&id, "pw")).await.is(401);
+                assert!(half.headers.contains_key("openstack-auth-receipt"));
+                assert_eq!(c.sql(&failures).await, n.to_string());
+            }
+        }
+        from(c, "192.0.2.1", by_id(&id, "pw")).await.says(401, UNAUTHORIZED);
+        let known = format!("SELECT CAST(COUNT(*) AS TEXT) FROM login_source WHERE user_id = '{id}'");
+        assert_eq!(c.sql(&known).await, "0");
+        // Who needs no second factor is let in by an administrator and by the password.
+        let alone = json!({"user": {"options": {"multi_factor_auth_enabled": false}}});
+        c.patch(&admin, &format!("/v3/users/{id}"), alone).await.is(200);
+        from(c, "192.0.2.1", by_id(&id, "pw")).await.is(201);
+        assert_eq!(c.sql(&failures).await, "0");
     })
     .await;
 }

@@ -7,7 +7,7 @@ mod totp;
 
 pub use totp::{Fitting, Spent};
 
-use super::{Context, delegation::Delegation, find, request::Method};
+use super::{Context, delegation::Delegation, find, login, request::Method};
 use crate::{
     app::App,
     source::Source,
@@ -74,6 +74,11 @@ pub async fn prove(app: &App, methods: &[Method], now: Timestamp, from: &Source)
     }
     let turn = app.throttle.admit(from, app.passwords.load())?;
     let proven = prove_all(app, methods, now, from).await;
+    if let Ok(proven) = &proven
+        && methods.iter().any(|method| matches!(method, Method::Password(..)))
+    {
+        login::complete(app, &proven.user, &proven.methods, from).await?;
+    }
     if proven.as_ref().is_err_and(|error| error.kind == ErrorKind::Unauthorized) {
         turn.failed();
     }
