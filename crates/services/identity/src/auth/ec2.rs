@@ -14,7 +14,7 @@ use crate::{
         credential::{Credential, EC2, ec2_id},
     },
 };
-use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
 use serde_json::{Map, Value};
 
 /// The name in the token's `methods`, by which it is known as a delegated one.
@@ -29,7 +29,8 @@ pub enum Signed {
     S3,
 }
 
-/// A token for the credential's user on the credential's project, with the roles that the user has there now.
+/// A token for the credential's user on the credential's project, with the roles that the user has there now, or what
+/// is left now of the trust or application credential that the credential was made with.
 /// 401 whatever is wrong with the signature, its time, the credential, its user or its project.
 pub async fn redeem(app: &App, body: &Value, signed: Signed) -> Result<Issued> {
     if body.as_object().is_none_or(Map::is_empty) {
@@ -48,14 +49,37 @@ pub async fn redeem(app: &App, body: &Value, signed: Signed) -> Result<Issued> {
     if text("access") != access || !holds(app, text("secret"), given, signed) {
         return Err(Error::unauthorized());
     }
-    // Made by a delegation that we cannot follow: better no token than one with more than was lent.
-    let said = |name: &&str| blob.get(*name).is_some_and(|v| !v.is_null() && v != "");
-    if ["trust_id", "app_cred_id", "access_token_id"].iter().any(said) {
-        return Err(Error::unauthorized());
-    }
+    let lent = lent_by(&blob)?;
     let project = row.project_id.clone().ok_or_else(Error::unauthorized)?;
-    let scope = ScopeWish::Project(Key::Id(project.clone()));
-    issue_to(app, &scope, async |_| prove(app, &row, &project).await).await
+    let scope = match &lent {
+        Lent::Trust(id) => ScopeWish::Trust(id.clone()),
+        Lent::Nothing | Lent::AppCred(_) => ScopeWish::Project(Key::Id(project.clone())),
+    };
+    let issued = issue_to(app, &scope, async |now| prove(app, &row, &project, &lent, now).await).await;
+    // Who redeems is a service, and not the one to whom a trust is or is not given.
+    issued.map_err(|error| if error.kind == ErrorKind::Forbidden { Error::unauthorized() } else { error })
+}
+
+/// What the credential was made with, by what its blob says: never more is given than that has.
+enum Lent {
+    Nothing,
+    AppCred(String),
+    Trust(String),
+}
+
+/// 401 for what we cannot follow: better no token than one with more than was lent.
+fn lent_by(blob: &Map<String, Value>) -> Result<Lent> {
+    let said = |name: &str| match blob.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => Ok(Some(id.clone()).filter(|id| !id.is_empty())),
+        Some(_) => Err(Error::unauthorized()),
+    };
+    match (said("trust_id")?, said("app_cred_id")?, said("access_token_id")?) {
+        (None, None, None) => Ok(Lent::Nothing),
+        (Some(trust), None, None) => Ok(Lent::Trust(trust)),
+        (None, Some(cred), None) => Ok(Lent::AppCred(cred)),
+        _ => Err(Error::unauthorized()),
+    }
 }
 
 fn holds(app: &App, secret: &str, given: &Map<String, Value>, signed: Signed) -> bool {
@@ -69,20 +93,32 @@ fn holds(app: &App, secret: &str, given: &Map<String, Value>, signed: Signed) ->
     }
 }
 
-/// The credential's enabled user, if the credential is still what was looked at.
-async fn prove(app: &App, row: &Credential, project: &str) -> Result<Proven> {
-    let now = store::credential::get(app.db.reader(), &row.id).await?;
-    if now.is_none_or(|now| now.generation != row.generation) {
+/// The credential's enabled user with its limit, if the credential is still what was looked at. Of a trust: the
+/// trustee, whose the credential is, or the trustor's in whose name the trustee acts.
+async fn prove(app: &App, row: &Credential, project: &str, lent: &Lent, now: Timestamp) -> Result<Proven> {
+    let current = store::credential::get(app.db.reader(), &row.id).await?;
+    if current.is_none_or(|current| current.generation != row.generation) {
         return Err(Error::unauthorized());
     }
-    let user = store::user::get(app.db.reader(), &row.user_id).await?.ok_or_else(Error::unauthorized)?;
+    let (user_id, delegation) = match lent {
+        Lent::Nothing => (row.user_id.clone(), Some(Delegation::Project(project.into()))),
+        Lent::AppCred(id) => {
+            let cred = store::application_credential::get(app.db.reader(), id).await?;
+            let own = cred
+                .filter(|c| c.row.user_id == row.user_id && c.row.project_id == project && !c.expired(now));
+            let cred = own.ok_or_else(Error::unauthorized)?;
+            (row.user_id.clone(), Some(Delegation::AppCred(Box::new(cred))))
+        }
+        Lent::Trust(id) => {
+            let trust = store::trust::get(app.db.reader(), id).await?;
+            let own = trust.filter(|t| {
+                let users = [t.trustee_user_id.as_str(), t.user_id()];
+                users.contains(&row.user_id.as_str()) && t.project_id == project
+            });
+            (own.ok_or_else(Error::unauthorized)?.trustee_user_id, None)
+        }
+    };
+    let user = store::user::get(app.db.reader(), &user_id).await?.ok_or_else(Error::unauthorized)?;
     let user_domain = Context::user_domain(&app.db, &user).await?.ok_or_else(Error::unauthorized)?;
-    Ok(Proven {
-        user,
-        user_domain,
-        methods: vec![METHOD.into()],
-        parent: None,
-        delegation: Some(Delegation::Project(project.into())),
-        passcode: None,
-    })
+    Ok(Proven { user, user_domain, methods: vec![METHOD.into()], parent: None, delegation, passcode: None })
 }

@@ -1,6 +1,6 @@
 //! EC2 credentials and the tokens for what they sign.
 
-use super::{credentials::ec2_id, support::*};
+use super::{application_credentials::make_cred, credentials::ec2_id, support::*, trusts::Cast};
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Duration, Utc};
@@ -393,23 +393,109 @@ async fn ossa_2020_004_an_ec2_token_makes_no_credentials() {
     .await;
 }
 
-/// S-2013-032: what was lent is not more than what was lent. A credential that names a trust, an application
-/// credential or an OAuth token gets no token of the user's own.
+/// A credential with members in its blob besides the keys.
+async fn lent(c: &Cloud, token: &str, user: &str, project: &str, more: Value) -> Pair {
+    let pair = Pair { access: ferrostack_model::id::hex(), secret: "s".into() };
+    let mut blob = json!({"access": pair.access, "secret": pair.secret});
+    for (name, value) in more.as_object().unwrap() {
+        blob[name] = value.clone();
+    }
+    let body = json!({"user_id": user, "type": "ec2", "project_id": project, "blob": blob.to_string()});
+    c.post(token, "/v3/credentials", json!({"credential": body})).await.is(201);
+    pair
+}
+
+fn role_names(token: &Value) -> Vec<&str> {
+    token["roles"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect()
+}
+
+/// S-2013-032: what was lent is not more than what was lent. A credential that names a trust gets what the trust gives.
 #[tokio::test]
-async fn ossa_2013_032_a_delegation_in_the_blob_is_never_dropped() {
+async fn ossa_2013_032_the_scope_of_a_trust_is_kept() {
+    each(async |c| {
+        let cast = Cast::of(c).await;
+        let heat = service(c, &cast.admin).await;
+        let toms = c.token("tom", "pw", "tom-project").await;
+        for (impersonation, user) in [(true, &cast.ann), (false, &cast.tom)] {
+            let trust = cast.trust(c, json!({"impersonation": impersonation})).await;
+            let named = json!({"trust_id": trust["id"]});
+            let pair = lent(c, &toms, &cast.tom, &cast.project, named.clone()).await;
+            let answer = redeem(c, &heat, signed(&pair)).await.is(200);
+            let body = answer.json()["token"].clone();
+            assert_eq!(body["methods"], json!(["ec2credential"]));
+            assert_eq!((&body["user"]["id"], &body["OS-TRUST:trust"]["id"]), (&json!(user), &trust["id"]));
+            assert_eq!(role_names(&body), ["member", "reader"], "Ann is a manager, and lent less");
+            // The trustor's credential that a trustee made in its name.
+            let anns = lent(c, &cast.admin, &cast.ann, &cast.project, named.clone()).await;
+            assert_eq!(redeem(c, &heat, signed(&anns)).await.status, if impersonation { 200 } else { 401 });
+            // Not for strangers, nor for another project.
+            let stranger =
+                lent(c, &cast.admin, body_user(c, &cast.admin).await.as_str(), &cast.project, named.clone())
+                    .await;
+            redeem(c, &heat, signed(&stranger)).await.says(401, UNAUTHORIZED);
+            let other =
+                c.make(&cast.admin, "projects", json!({"name": format!("other-{impersonation}")})).await;
+            let elsewhere = lent(c, &toms, &cast.tom, &other, named).await;
+            redeem(c, &heat, signed(&elsewhere)).await.says(401, UNAUTHORIZED);
+            // Its token makes nothing, and ends with the trust.
+            let token = answer.token.unwrap();
+            let all = format!("/v3/users/{}/credentials/OS-EC2", user);
+            c.post(&token, &all, json!({"tenant_id": cast.project})).await.is(403);
+            c.delete(&cast.ann_token, &format!("/v3/OS-TRUST/trusts/{}", trust["id"].as_str().unwrap()))
+                .await
+                .is(204);
+            redeem(c, &heat, signed(&pair)).await.says(401, UNAUTHORIZED);
+            c.get(&token, "/v3/auth/projects").await.is(401);
+        }
+        // Its uses are counted.
+        let trust = cast.trust(c, json!({"remaining_uses": 1})).await;
+        let pair = lent(c, &toms, &cast.tom, &cast.project, json!({"trust_id": trust["id"]})).await;
+        redeem(c, &heat, signed(&pair)).await.is(200);
+        redeem(c, &heat, signed(&pair)).await.says(401, UNAUTHORIZED);
+    })
+    .await;
+}
+
+/// The id of a user without any part in the play.
+async fn body_user(c: &Cloud, admin: &str) -> String {
+    c.make(admin, "users", json!({"name": ferrostack_model::id::hex()})).await
+}
+
+/// S-2026-015 (d): a credential that names an application credential has its roles, in its project and no other.
+#[tokio::test]
+async fn ossa_2026_015_an_application_credential_stays_in_its_project() {
     each(async |c| {
         let admin = c.admin().await;
         let heat = service(c, &admin).await;
-        let (project, user) = c.person(&admin, "bob", "member").await;
+        let (project, user) = c.person(&admin, "bob", "manager").await;
+        let (other, eve) = c.person(&admin, "eve", "member").await;
+        let member = c.role(&admin, "member").await;
+        c.put(&admin, &format!("/v3/projects/{other}/users/{user}/roles/{member}")).await.is(204);
         let bob = c.token("bob", "pw", "bob-project").await;
-        for name in ["trust_id", "app_cred_id", "access_token_id"] {
-            let pair = Pair { access: format!("AK-{name}"), secret: "s".into() };
-            let blob = json!({"access": pair.access, "secret": pair.secret, name: "nosuch"}).to_string();
-            let body = json!({"user_id": user, "type": "ec2", "project_id": project, "blob": blob});
-            c.post(&bob, "/v3/credentials", json!({"credential": body})).await.is(201);
-            redeem(c, &heat, signed(&pair)).await.is(401);
+        let (cred, _) = make_cred(c, &bob, &user, json!({"name": "a", "roles": [{"name": "reader"}]})).await;
+        let named = json!({"app_cred_id": cred});
+        let pair = lent(c, &bob, &user, &project, named.clone()).await;
+        let body = redeem(c, &heat, signed(&pair)).await.is(200).json()["token"].clone();
+        assert_eq!(role_names(&body), ["reader"]);
+        assert_eq!(body["application_credential"]["id"], json!(cred));
+        let elsewhere = lent(c, &bob, &user, &other, named.clone()).await;
+        redeem(c, &heat, signed(&elsewhere)).await.says(401, UNAUTHORIZED);
+        let foreign = lent(c, &admin, &eve, &project, named).await;
+        redeem(c, &heat, signed(&foreign)).await.says(401, UNAUTHORIZED);
+        for bad in [
+            json!({"app_cred_id": "nosuch"}),
+            json!({"app_cred_id": 5}),
+            json!({"trust_id": "nosuch"}),
+            json!({"trust_id": {"a": 1}}),
+            json!({"access_token_id": "x"}),
+            json!({"app_cred_id": cred, "trust_id": "x"}),
+        ] {
+            let pair = lent(c, &bob, &user, &project, bad).await;
+            redeem(c, &heat, signed(&pair)).await.says(401, UNAUTHORIZED);
             c.post(&heat, "/v3/s3tokens", json!({"credentials": signed_s3(&pair)})).await.is(401);
         }
+        c.delete(&bob, &format!("/v3/users/{user}/application_credentials/{cred}")).await.is(204);
+        redeem(c, &heat, signed(&pair)).await.says(401, UNAUTHORIZED);
     })
     .await;
 }
