@@ -8,8 +8,9 @@ packages_run=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system li
 packages_servers=(postgresql rabbitmq-server procps curl)
 packages_clients=(python3-venv)
 
-# Versions that are known to work together.
-clients=(python-openstackclient==10.5.0 python-novaclient==18.13.1 python-glanceclient==4.13.0)
+# Versions that are known to work together. The middleware is what OpenStack's own services check tokens with.
+clients=(python-openstackclient==10.5.0 python-novaclient==18.13.1 python-glanceclient==4.13.0
+  "keystonemiddleware>=10,<14")
 clients_directory=${FERROSTACK_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/ferrostack/clients}
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -256,8 +256,8 @@ fn loggable(path: &str) -> String {
 }
 
 /// The caller by X-Auth-Token. A service that calls on a user's behalf says so with its own X-Service-Token: it
-/// must be valid, and with the role `service` the user's token may have expired meanwhile (keystonemiddleware's
-/// `service_token_roles`). It gives the request no rights of the service.
+/// must be valid and have the role `service` (keystonemiddleware's `service_token_roles_required`), and then the
+/// user's token may have expired meanwhile. It gives the request no rights of the service.
 ///
 /// A token of an application credential with access rules may make only the requests they allow, unless a service
 /// asks on its behalf, where it was checked.
@@ -268,7 +268,8 @@ async fn caller(req: &ServiceRequest, spec: &ServiceSpec, path: &str) -> Result<
     }
     let token = header_text(req, "x-auth-token").ok_or_else(Error::unauthorized)?;
     let vouched = match header_text(req, "x-service-token").filter(|t| !t.is_empty()) {
-        Some(service) => spec.verifier.verify(service).await?.has_role(SERVICE_ROLE),
+        Some(service) if spec.verifier.verify(service).await?.has_role(SERVICE_ROLE) => true,
+        Some(_) => return Err(Error::unauthorized()),
         None => false,
     };
     if vouched {
