@@ -207,7 +207,7 @@ async fn the_middleware_of_openstacks_services_takes_our_tokens() {
     cloud.stop().await;
 }
 
-/// The `openstack` client finds v3 by itself, with and without v2.0 beside it, whatever URL it is given.
+/// The `openstack` client finds v3 by itself, with and without v2.0 beside it; and uses v2.0 if told to.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_finds_v3() {
     let Some(bin) = needs("FERROSTACK_TEST_CLIENTS") else { return };
@@ -246,10 +246,21 @@ async fn the_client_finds_v3() {
             assert!(debug.contains("\"admin\""), "{url} {debug}");
         }
         if v2 {
-            // An old URL in the environment: the client looks for v3 above it.
+            // An old openrc: v2.0, and nothing of domains.
+            for name in ["OS_USER_DOMAIN_NAME", "OS_PROJECT_DOMAIN_NAME", "OS_PROJECT_NAME"] {
+                environment.remove(name);
+            }
+            environment.insert("OS_TENANT_NAME".into(), "admin".into());
+            environment.insert("OS_IDENTITY_API_VERSION".into(), "2.0".into());
             environment.insert("OS_AUTH_URL".into(), format!("{base}/v2.0"));
             let token: Value = serde_json::from_str(&openstack(&environment, "token issue -f json")).unwrap();
             assert!(token["project_id"].is_string(), "{token}");
+            let projects = openstack(&environment, "project list -f value -c Name");
+            assert_eq!(projects.split_whitespace().collect::<Vec<_>>(), ["admin", "service"]);
+            openstack(&environment, "project create old-style");
+            openstack(&environment, "user create --project old-style --password pw olduser");
+            assert!(openstack(&environment, "user list -f value -c Name").contains("olduser"));
+            assert!(openstack(&environment, "catalog list -f json").contains("/v2/"));
         }
         let versions = cloud.admin.http.get(&base).send().await.unwrap();
         let body: Value = versions.json().await.unwrap();

@@ -257,13 +257,14 @@ async fn openstack4js_login_and_the_look_at_a_token() {
 
 /// S-2014-022 and its kin: v2.0 knows Default, and nothing of domains, trusts and application credentials.
 #[tokio::test]
-async fn nothing_from_outside_its_world() {
+async fn ossa_2014_022_nothing_from_outside_its_world() {
     each_v2(async |c| {
         let admin = c.admin().await;
         let domain = c.make(&admin, "domains", json!({"name": "d"})).await;
         let foreign = c.make(&admin, "projects", json!({"name": "p", "domain_id": domain})).await;
         let eve = c.make(&admin, "users", json!({"name": "eve", "domain_id": domain, "password": "pw"})).await;
         let (project, bob) = c.person(&admin, "bob", "member").await;
+        let (_, carol) = c.person(&admin, "carol", "reader").await;
         let member = c.role(&admin, "member").await;
         for (place, user) in [(&foreign, &eve), (&project, &eve), (&foreign, &bob)] {
             c.put(&admin, &format!("/v3/projects/{place}/users/{user}/roles/{member}")).await.is(204);
@@ -302,13 +303,18 @@ async fn nothing_from_outside_its_world() {
         let identity = json!({"methods": ["application_credential"],
             "application_credential": {"id": cred["id"], "secret": cred["secret"]}});
         others.push(c.authenticate(identity, Value::Null).await.is(201).token.unwrap());
+        let trust = json!({"trust": {"trustor_user_id": bob, "trustee_user_id": carol, "project_id": project,
+            "impersonation": true, "roles": [{"name": "member"}]}});
+        let trust = c.post(&scoped, "/v3/OS-TRUST/trusts", trust).await.is(201).json()["trust"]["id"].clone();
+        let scope = json!({"OS-TRUST:trust": {"id": trust}});
+        others.push(c.login("carol", "pw", scope).await.is(201).token.unwrap());
         for other in &others {
             for wanted in [json!({"token": {"id": other}}), json!({"token": {"id": other}, "tenantId": project}), json!({"token": {"id": other}, "tenantId": foreign})] {
                 auth(c, wanted).await.says(401, UNAUTHORIZED);
             }
             c.get(&admin, &format!("/v2.0/tokens/{other}")).await.is(404);
         }
-        auth(c, json!({"token": {"id": scoped}, "trust_id": "t", "tenantId": project})).await.says(401, UNAUTHORIZED);
+        auth(c, json!({"token": {"id": scoped}, "trust_id": trust, "tenantId": project})).await.says(401, UNAUTHORIZED);
         auth(c, json!({"token": {"id": "x.y.z"}})).await.is(404);
         auth(c, json!({"token": {"id": scoped}, "tenantId": project})).await.is(200);
     })
