@@ -31,6 +31,7 @@ const RELATIONS: &[(&str, &str, &str)] = &[
     ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth", "OS-FEDERATION", "identity_provider_protocol_auth"),
     ("/OS-FEDERATION/mappings", "OS-FEDERATION", "mappings"),
     ("/OS-FEDERATION/mappings/{mapping_id}", "OS-FEDERATION", "mapping"),
+    ("/OS-FEDERATION/saml2/metadata", "OS-FEDERATION", "metadata"),
     ("/OS-FEDERATION/service_providers", "OS-FEDERATION", "service_providers"),
     ("/OS-FEDERATION/service_providers/{sp_id}", "OS-FEDERATION", "service_provider"),
     ("/OS-OAUTH1/consumers", "OS-OAUTH1", "consumers"),

@@ -84,6 +84,10 @@ pub(super) fn rows() -> Vec<Route> {
         refused(Route::post(websso, || web::route().to(unsupported))),
         refused(Route::get(websso_of, || web::route().to(unsupported))),
         refused(Route::post(websso_of, || web::route().to(unsupported))),
+        Route::get("/v3/OS-FEDERATION/saml2/metadata", || web::route().to(no_metadata))
+            .public()
+            .success(404)
+            .summary("Always absent: SAML is not supported"),
         assertion("/v3/auth/OS-FEDERATION/saml2"),
         assertion("/v3/auth/OS-FEDERATION/saml2/ecp"),
     ]
@@ -109,6 +113,10 @@ pub(super) fn unsupported_method() -> Error {
 
 async fn unsupported() -> ApiResult {
     Err(unsupported_method().into())
+}
+
+async fn no_metadata() -> ApiResult {
+    Err(Error::not_found("Could not find SAML metadata.").into())
 }
 
 async fn no_assertion() -> ApiResult {

@@ -52,6 +52,9 @@ async fn federation() {
                 assert!(answer.headers.contains_key("www-authenticate"));
             }
         }
+        c.send(Method::GET, "/v3/OS-FEDERATION/saml2/metadata", &[], None)
+            .await
+            .says(404, "Could not find SAML metadata.");
         for path in ["/v3/auth/OS-FEDERATION/saml2", "/v3/auth/OS-FEDERATION/saml2/ecp"] {
             c.send(Method::POST, path, &[], Some(&json!({"auth": {}}))).await.is(404);
         }
