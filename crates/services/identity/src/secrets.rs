@@ -18,7 +18,7 @@ const MARK: &str = "$hmac-sha256$";
 pub fn generate_secret() -> Result<String> {
     let mut raw = zeroize::Zeroizing::new([0u8; 64]);
     SystemRandom::new().fill(&mut *raw).map_err(|_| Error::internal("no randomness"))?;
-    Ok(URL_SAFE_NO_PAD.encode(&*raw))
+    Ok(URL_SAFE_NO_PAD.encode(*raw))
 }
 
 impl Keys {

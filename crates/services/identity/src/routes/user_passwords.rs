@@ -103,10 +103,14 @@ async fn change(app: web::Data<App>, req: HttpRequest, id: web::Path<String>, bo
     no_content()
 }
 
+/// Whether a user stays in a list.
+pub(super) type Keep = Box<dyn Fn(&User) -> bool>;
+type Compare = fn(&i64, &i64) -> bool;
+
 /// Whether the user passes the query's `password_expires_at=lt:2026-12-08T22:02:00Z`; operators `lt`, `lte`, `gt`,
 /// `gte`, `eq` and `neq`. A password that does not expire passes none.
-pub(super) fn expiry_filter(query: &[(String, String)]) -> Result<Box<dyn Fn(&User) -> bool>> {
-    let mut wanted: Vec<(fn(&i64, &i64) -> bool, i64)> = Vec::new();
+pub(super) fn expiry_filter(query: &[(String, String)]) -> Result<Keep> {
+    let mut wanted: Vec<(Compare, i64)> = Vec::new();
     for (_, value) in query.iter().filter(|(name, _)| name == "password_expires_at") {
         let (operator, time) = value.split_once(':').unwrap_or(("", value));
         let compare = match operator {
