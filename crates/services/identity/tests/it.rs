@@ -10,6 +10,7 @@ mod it {
     mod catalog;
     mod consumers;
     mod credentials;
+    mod delegation;
     mod domain_config;
     mod ec2;
     mod endpoint_filter;

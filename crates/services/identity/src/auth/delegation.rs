@@ -187,3 +187,73 @@ pub fn fresh_enough(app: &App, claims: &TokenClaims) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::request::{AppCredKey, DomainKey, Key, Method, ScopeWish};
+    use ferrostack_model::auth::Secret;
+
+    const MATRIX: &str = include_str!("../../tests/it/delegation.rs");
+
+    /// The rows of the delegation matrix for a method: one that is new stops here until it has some.
+    fn of_method(method: &Method) -> &'static [&'static str] {
+        match method {
+            Method::Password(..) => &["Password"],
+            Method::Totp(..) => &["Totp"],
+            Method::Token(_) => &["Rescoped"],
+            Method::AppCred(..) => &["AppCred", "AppCredRestricted"],
+        }
+    }
+
+    fn of_scope(wish: &ScopeWish) -> &'static [&'static str] {
+        match wish {
+            ScopeWish::Default => &["Default"],
+            ScopeWish::Unscoped => &["Unscoped"],
+            ScopeWish::Project(_) => &["OwnProject", "Project"],
+            ScopeWish::Domain(_) => &["Domain"],
+            ScopeWish::System => &["System"],
+            ScopeWish::Trust(_) => &["Trust"],
+        }
+    }
+
+    fn of_limit(limit: &Delegation) -> &'static [&'static str] {
+        match limit {
+            Delegation::AppCred(_) => &["AppCred", "AppCredRestricted"],
+            Delegation::Trust(_) => &["Trust", "TrustImpersonating"],
+            Delegation::Project(_) => &["Ec2"],
+        }
+    }
+
+    #[test]
+    fn every_variant_has_its_rows() {
+        let has = |list: &str, rows: &[&str]| {
+            for row in rows {
+                let name = format!("{list}::{row}");
+                let whole = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+                assert!(MATRIX.split(&name).skip(1).any(whole), "{name} is not in the matrix");
+            }
+        };
+        let (key, secret) = (Key::Id("x".into()), Secret("x".into()));
+        for method in [
+            Method::Password(key.clone(), secret.clone()),
+            Method::Token(secret.clone()),
+            Method::Totp(key.clone(), secret.clone(), Default::default()),
+            Method::AppCred(AppCredKey::Id("x".into(), None), secret),
+        ] {
+            has("How", of_method(&method));
+        }
+        for wish in [
+            ScopeWish::Default,
+            ScopeWish::Unscoped,
+            ScopeWish::Project(key),
+            ScopeWish::Domain(DomainKey::Id("x".into())),
+            ScopeWish::System,
+            ScopeWish::Trust("x".into()),
+        ] {
+            has("Wish", of_scope(&wish));
+        }
+        has("How", of_limit(&Delegation::Project("x".into())));
+        has("How", &["Trust", "TrustImpersonating"]);
+    }
+}

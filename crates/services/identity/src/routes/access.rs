@@ -45,6 +45,15 @@ async fn catalog(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
 pub(super) async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_projects", &[])?;
     let query = query_pairs(req.query_string());
+    let claims = &ctx.caller()?.claims;
+    if claims.is_delegated() {
+        // It can be exchanged for no other project.
+        let id = claims.project.as_ref().map_or("", |p| p.id.as_str());
+        let mut own: Vec<_> = store::project::get(app.db.reader(), id).await?.into_iter().collect();
+        own.retain(|p| list::passes(&query, "name", &p.name) && list::passes_enabled(&query, p.enabled));
+        let tags = store::project::tags(app.db.reader(), id).await?;
+        return list::answer(&req, &query, "projects", own, |p| &p.id, |p, base| project(p, &tags, base));
+    }
     let Some(wanted) = list::wanted(&query, None) else {
         return list::whole(&req, &query, "projects", list::Nothing).await;
     };
@@ -57,7 +66,8 @@ pub(super) async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest) ->
 pub(super) async fn domains(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_domains", &[])?;
     let mut assignments = store::assignment::list_of_user(app.db.reader(), ctx.caller()?.user_id()).await?;
-    assignments.retain(|a| a.target_kind == "domain" && a.inherited == 0);
+    let delegated = ctx.caller()?.claims.is_delegated();
+    assignments.retain(|a| a.target_kind == "domain" && a.inherited == 0 && !delegated);
     assignments.dedup_by(|a, b| a.target_id == b.target_id);
     let (mut mine, mut tags) = (Vec::new(), Vec::new());
     for assignment in assignments {
@@ -75,7 +85,7 @@ pub(super) async fn domains(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> 
 async fn system(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     ctx.enforce("identity:get_auth_system", &[])?;
     let assignments = store::assignment::list_of_user(app.db.reader(), ctx.caller()?.user_id()).await?;
-    let has = assignments.iter().any(|a| a.target_kind == "system");
+    let has = assignments.iter().any(|a| a.target_kind == "system") && !ctx.caller()?.claims.is_delegated();
     let systems = if has { json!([{"all": true}]) } else { json!([]) };
     json(&json!({"system": systems, "links": {"self": format!("{}/v3/auth/system", base_url(&req))}}))
 }

@@ -51,7 +51,7 @@ static CREATE: LazyLock<Checks> = LazyLock::new(|| {
         "properties": {"id": input::id(), "name": input::name()}});
     let rule = json!({"type": "object", "additionalProperties": false, "properties": {
         "id": input::id(),
-        "path": {"type": "string", "maxLength": 128, "pattern": "^/.*"},
+        "path": {"type": "string", "maxLength": 225, "pattern": "^/.*"},
         "method": {"type": "string", "enum": ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]},
         "service": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-zA-Z0-9-]+$"}}});
     Checks::of(json!({"type": "object", "additionalProperties": false, "required": ["name"], "properties": {

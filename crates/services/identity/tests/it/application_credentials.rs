@@ -207,7 +207,7 @@ async fn bad_input_changes_nothing() {
             json!({"name": "x", "access_rules": [{"service": "compute", "path": "/x"}]}),
             rule(json!("compute"), json!("OPTIONS"), json!("/v2.1")),
             rule(json!("compute"), json!("GET"), json!("v2.1")),
-            rule(json!("compute"), json!("GET"), json!("/".repeat(129))),
+            rule(json!("compute"), json!("GET"), json!("/".repeat(226))),
             rule(json!("co mpute"), json!("GET"), json!("/v2.1")),
             rule(json!(5), json!("GET"), json!("/v2.1")),
         ] {

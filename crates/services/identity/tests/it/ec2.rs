@@ -49,6 +49,12 @@ async fn redeem(c: &Cloud, service: &str, request: Value) -> Answer {
     c.post(service, "/v3/ec2tokens", json!({"ec2Credentials": request})).await
 }
 
+/// A token for a request signed with a new EC2 credential of the token's user.
+pub async fn login(c: &Cloud, admin: &str, token: &str, user: &str, project: &str) -> Answer {
+    let pair = pair(c, token, user, project).await;
+    redeem(c, admin, signed(&pair)).await.is(200)
+}
+
 /// The token of a service user, with no role but service.
 async fn service(c: &Cloud, admin: &str) -> String {
     c.person(admin, "heat", "service").await;
