@@ -18,6 +18,9 @@ const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// Longest time a body may take to arrive.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// Most arrays and objects within one another: the limit of OpenStack's own fix against deep JSON.
+const MAX_JSON_DEPTH: usize = 25;
+
 /// A request body that is one JSON value; 400, 413 or 415 as the imitated service answers.
 #[derive(Debug)]
 pub struct JsonBody(pub Value);
@@ -59,6 +62,9 @@ impl FromRequest for JsonBody {
                         .any(|t| content_type.starts_with(t)));
             if !bytes.is_empty() && !is_json {
                 return Err(unsupported(style, &content_type).into());
+            }
+            if too_deep(&bytes) {
+                return Err(malformed(style).into());
             }
             let value: Value = serde_json::from_slice(&bytes).map_err(|_| malformed(style))?;
             // A raw NUL is no JSON; only a body with the escape can hold one.
@@ -107,6 +113,27 @@ async fn read(payload: &mut Payload, limit: usize, wait: Duration) -> Result<web
     tokio::time::timeout(wait, whole)
         .await
         .map_err(|_| Error::bad_request("The request body did not arrive in time."))?
+}
+
+/// Whether brackets outside of texts nest deeper than [`MAX_JSON_DEPTH`]. What is no JSON is the parser's to refuse.
+fn too_deep(bytes: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                if depth > MAX_JSON_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The name of the first member that is or holds a text with a NUL, which no database column takes.
@@ -177,5 +204,18 @@ mod tests {
         let long =
             read(&mut payload(vec![b"ab", b"cd"], false), 3, Duration::from_secs(60)).await.unwrap_err();
         assert_eq!(long.kind, ErrorKind::TooLarge);
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_texts() {
+        let nested = |n: usize, open: &str, close: &str| format!("{}1{}", open.repeat(n), close.repeat(n));
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\\\"[\":", "}]")] {
+            let each = open.matches(['[', '{']).count() - usize::from(open.contains('\\'));
+            assert!(!too_deep(nested(MAX_JSON_DEPTH / each, open, close).as_bytes()), "{open}");
+            assert!(too_deep(nested(MAX_JSON_DEPTH / each + 1, open, close).as_bytes()), "{open}");
+        }
+        assert!(too_deep("[".repeat(1_000_000).as_bytes()));
+        assert!(!too_deep(format!("[\"{}\"]", "[".repeat(100)).as_bytes()));
+        assert!(!too_deep("[]".repeat(100).as_bytes()));
     }
 }

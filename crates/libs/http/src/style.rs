@@ -5,6 +5,9 @@ use actix_web::http::StatusCode;
 use ferrostack_model::{Error, ErrorKind};
 use serde_json::{Value, json};
 
+/// Largest body of an error, bytes.
+const MAX_ERROR_BODY: usize = 4096;
+
 /// The OpenStack service that is imitated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -29,10 +32,24 @@ impl Style {
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Content type and body for `error`.
+    /// Content type and body for `error`, at most [`MAX_ERROR_BODY`] bytes.
     pub fn body(self, error: &Error, accept: Option<&str>) -> (&'static str, String) {
+        let mut message = error.public.as_str();
+        loop {
+            let (content_type, body) = self.body_with(error, message, accept);
+            let over = body.len().saturating_sub(MAX_ERROR_BODY);
+            if over == 0 || message.is_empty() {
+                return (content_type, body);
+            }
+            // What has to be escaped takes more room than here: once more if that was not enough.
+            let keep = message.len().saturating_sub(over.div_ceil(6).max(1));
+            message = &message[..message.floor_char_boundary(keep)];
+        }
+    }
+
+    fn body_with(self, error: &Error, message: &str, accept: Option<&str>) -> (&'static str, String) {
         let status = self.status(error);
-        let (code, message) = (status.as_u16(), error.public.as_str());
+        let code = status.as_u16();
         let reason = status.canonical_reason().unwrap_or("Error");
         let value = match self {
             Self::Keystone => json!({"error": {"code": code, "message": message, "title": reason}}),
@@ -109,4 +126,23 @@ pub fn webob(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&
         escape(message)
     );
     ("text/html; charset=UTF-8", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_body_is_longer_than_the_limit() {
+        for style in [Style::Keystone, Style::Nova, Style::Glance, Style::Neutron] {
+            for accept in [None, Some("application/json")] {
+                for text in ["x", "\u{1}", "<", "ü", "\u{1F980}", "\"'&"] {
+                    let (_, body) = style.body(&Error::bad_request(text.repeat(200_000)), accept);
+                    assert!(body.len() <= MAX_ERROR_BODY && body.len() > 3000, "{style:?} {}", body.len());
+                    let (_, short) = style.body(&Error::bad_request(text), accept);
+                    assert!(short.len() < 400);
+                }
+            }
+        }
+    }
 }

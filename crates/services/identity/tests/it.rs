@@ -31,6 +31,7 @@ mod it {
     mod revoke_events;
     mod rotation;
     mod security;
+    mod separation;
     pub mod support;
     mod tokens;
     mod totp;

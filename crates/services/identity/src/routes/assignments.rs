@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     auth::closure,
-    input,
+    faults, input,
     list::{self, Items, Pieces},
     store::{
         self,
@@ -155,23 +155,27 @@ impl Filter {
 
 async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let query = query_pairs(req.query_string());
-    let filter = Filter::read(&query)?;
-    let project = match filter.project.is_empty() {
+    let asked = list::last(&query, "scope.project.id");
+    let project = match asked.is_empty() {
         true => None,
-        false => store::project::get(app.db.reader(), &filter.project).await?.filter(|p| p.is_domain == 0),
+        false => store::project::get(app.db.reader(), asked).await?.filter(|p| p.is_domain == 0),
     };
     let own = input::own_domain(&ctx)?;
-    if filter.subtree {
-        ctx.enforce(
-            "identity:list_role_assignments_for_tree",
-            &[("target.domain_id", project.as_ref().map_or("None", |p| p.domain_id.as_str()))],
-        )?;
+    if list::flag(&query, "include_subtree") {
+        let rule = "identity:list_role_assignments_for_tree";
+        match &project {
+            Some(project) => ctx.enforce(rule, &[("target.domain_id", &project.domain_id)])?,
+            None if asked.is_empty() => ctx.enforce(rule, &[])?,
+            // As in Keystone, which needs the project to ask the policy.
+            None => return Err(faults::not_found("project", asked).into()),
+        }
     } else {
         match &own {
             Some(domain) => ctx.enforce("identity:list_role_assignments", &[("target.domain_id", domain)])?,
             None => ctx.enforce("identity:list_role_assignments", &[])?,
         }
     }
+    let filter = Filter::read(&query)?;
     // The wanted projects with what is right above each.
     let mut projects: HashMap<String, String> = HashMap::new();
     let mut above = Vec::new();

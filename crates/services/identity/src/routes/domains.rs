@@ -55,7 +55,9 @@ async fn allowed(app: &App, ctx: &Ctx, id: &str, rule: &str) -> Result<Project> 
     let domain = store::domain::get(app.db.reader(), id).await?;
     match &domain {
         Some(d) => ctx.enforce(rule, &[("target.domain.id", &d.id)])?,
-        None => ctx.enforce(rule, &[])?,
+        // Keystone hides which domains exist from who asks for one, not from who would change one.
+        None if rule == "identity:get_domain" => ctx.enforce(rule, &[])?,
+        None => {}
     }
     domain.ok_or_else(|| faults::not_found("domain", id))
 }

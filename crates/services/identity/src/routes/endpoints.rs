@@ -62,7 +62,7 @@ async fn find(app: &App, id: &str) -> Result<Endpoint> {
 /// Checks service, region and the URL's placeholders; an unknown `region` (the old member) is to be made.
 pub(super) async fn check(app: &App, input: &Map<String, Value>) -> Result<Option<String>> {
     if let Some(url) = input::string(input, "url")
-        && view::catalog::substitute(url, Some("p"), "u").is_none()
+        && view::catalog::substitute(url, Some("p"), "u").is_none_or(|u| u.contains("%(") || u.contains("$("))
     {
         return Err(Error::bad_request(format!("Cannot create an endpoint with an invalid URL: {url}.")));
     }

@@ -209,8 +209,9 @@ impl Named {
 
 async fn named(app: &App, ctx: &Ctx, req: &HttpRequest, verb: Verb) -> Result<Named> {
     let named = Named::read(app, req).await?;
-    named.enforce(ctx, req.path(), verb)?;
+    // Keystone needs all that the path names to ask the policy, so 404 comes before 403 here.
     named.complete(verb)?;
+    named.enforce(ctx, req.path(), verb)?;
     Ok(named)
 }
 

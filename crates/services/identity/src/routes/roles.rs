@@ -82,17 +82,13 @@ static UPDATE: LazyLock<Checks> = LazyLock::new(|| {
 
 /// The role, if it exists and the policy lets the caller at it: global roles and domains' have rules of their own.
 async fn allowed(app: &App, ctx: &Ctx, id: &str, verb: &str) -> Result<Role> {
-    let role = store::role::get(app.db.reader(), id).await?;
-    let of_domain = role.as_ref().is_some_and(|r| !r.domain_id.is_empty());
-    let rule = format!("identity:{verb}_{}role", if of_domain { "domain_" } else { "" });
-    match &role {
-        Some(r) => ctx.enforce(
-            &rule,
-            &[("target.role.name", &r.name), ("target.role.domain_id", input::or_none(&r.domain_id))],
-        )?,
-        None => ctx.enforce(&rule, &[])?,
-    }
-    role.ok_or_else(|| faults::not_found("role", id))
+    let role = find(app, id).await?;
+    let rule = format!("identity:{verb}_{}role", if role.domain_id.is_empty() { "" } else { "domain_" });
+    ctx.enforce(
+        &rule,
+        &[("target.role.name", &role.name), ("target.role.domain_id", input::or_none(&role.domain_id))],
+    )?;
+    Ok(role)
 }
 
 async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
@@ -227,8 +223,8 @@ fn inference(prior: &Role, implied: &Role, base: &str) -> Value {
 }
 
 async fn implied_index(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
-    ctx.enforce("identity:list_implied_roles", &[])?;
     let (prior, base) = (find(&app, &id).await?, base_url(&req));
+    ctx.enforce("identity:list_implied_roles", &[])?;
     let rules = store::role::implications(app.db.reader()).await?;
     let roles = store::role::list_all(app.db.reader()).await?;
     let implied: Vec<Value> = roles
@@ -242,8 +238,11 @@ async fn implied_index(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web:
     }))
 }
 
-async fn pair(app: &App, path: &(String, String)) -> Result<(Role, Role)> {
-    Ok((find(app, &path.0).await?, find(app, &path.1).await?))
+/// The two roles of an implication's path, if the policy lets the caller at them.
+async fn pair(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Result<(Role, Role)> {
+    let roles = (find(app, &path.0).await?, find(app, &path.1).await?);
+    ctx.enforce(rule, &[])?;
+    Ok(roles)
 }
 
 async fn imply(
@@ -252,8 +251,7 @@ async fn imply(
     req: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> ApiResult {
-    ctx.enforce("identity:create_implied_role", &[])?;
-    let (prior, implied) = pair(&app, &path).await?;
+    let (prior, implied) = pair(&app, &ctx, &path, "identity:create_implied_role").await?;
     // Keystone's default of prohibited_implied_role; and a domain must not add to what a global role gives.
     let widens = prior.domain_id.is_empty() && !implied.domain_id.is_empty();
     if implied.name == "admin" || prior.id == implied.id || widens {
@@ -263,8 +261,8 @@ async fn imply(
     created(&inference(&prior, &implied, &base_url(&req)))
 }
 
-async fn existing(app: &App, path: &(String, String)) -> Result<(Role, Role)> {
-    let (prior, implied) = pair(app, path).await?;
+async fn existing(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Result<(Role, Role)> {
+    let (prior, implied) = pair(app, ctx, path, rule).await?;
     let rules = store::role::implications(app.db.reader()).await?;
     if !rules.iter().any(|(p, i)| *p == prior.id && *i == implied.id) {
         return Err(Error::not_found(format!("{} does not imply {}.", prior.id, implied.id)));
@@ -278,20 +276,17 @@ async fn implied_show(
     req: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> ApiResult {
-    ctx.enforce("identity:get_implied_role", &[])?;
-    let (prior, implied) = existing(&app, &path).await?;
+    let (prior, implied) = existing(&app, &ctx, &path, "identity:get_implied_role").await?;
     json(&inference(&prior, &implied, &base_url(&req)))
 }
 
 async fn implied_check(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
-    ctx.enforce("identity:check_implied_role", &[])?;
-    existing(&app, &path).await?;
+    existing(&app, &ctx, &path, "identity:check_implied_role").await?;
     no_content()
 }
 
 async fn stop_implying(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
-    ctx.enforce("identity:delete_implied_role", &[])?;
-    let (prior, implied) = existing(&app, &path).await?;
+    let (prior, implied) = existing(&app, &ctx, &path, "identity:delete_implied_role").await?;
     let mut work = app.begin().await?;
     store::role::stop_implying(&mut *work.tx, &prior.id, &implied.id).await?;
     work.revoke_role(&implied.name);

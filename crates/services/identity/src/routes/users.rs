@@ -247,7 +247,8 @@ async fn projects(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path
 async fn groups(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
     let user = allowed(&app, &ctx, &id, "identity:list_groups_for_user").await?;
     let query = query_pairs(req.query_string());
-    let Some(wanted) = list::wanted(&query, None) else {
+    let own = input::own_domain(&ctx)?;
+    let Some(wanted) = list::wanted(&query, own.as_deref()) else {
         return list::whole(&req, &query, "groups", list::Nothing).await;
     };
     let source = Groups(Base { app, query: query.clone(), wanted: Wanted { owner: user.id, ..wanted } });

@@ -1,12 +1,13 @@
 //! A started service and short ways to call it.
 
 use ferrostack_bus::{Bus, LocalBus};
+use ferrostack_db::sqlx::{self, Connection, Executor, Row};
 use ferrostack_http::Running;
 use ferrostack_model::id;
 use ferrostack_settings::Settings;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -81,8 +82,22 @@ async fn query(url: &str, statement: &str) -> String {
     sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap()
 }
 
+/// Reads all tables of one service.
+pub struct Digester {
+    connection: sqlx::AnyConnection,
+    statement: String,
+}
+
+impl Digester {
+    /// What is in every table now.
+    pub async fn read(&mut self) -> BTreeMap<String, String> {
+        let statement = sqlx::AssertSqlSafe(self.statement.clone());
+        let all = sqlx::query(statement).fetch_all(&mut self.connection).await.unwrap();
+        all.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+}
+
 async fn run(url: &str, statement: String) {
-    use ferrostack_db::sqlx::{self, Connection, Executor};
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
     connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
@@ -233,6 +248,43 @@ impl Cloud {
     }
     pub async fn delete(&self, token: &str, path: &str) -> Answer {
         self.call(token, "DELETE", path, None).await
+    }
+
+    /// What is in every table of the service, by table.
+    pub async fn digest(&self) -> BTreeMap<String, String> {
+        self.digester().await.read().await
+    }
+
+    /// For many [`Self::digest`]s.
+    pub async fn digester(&self) -> Digester {
+        let url = match self.settings.database.url.strip_prefix("sqlite:") {
+            Some(directory) => format!("sqlite://{directory}/identity.sqlite"),
+            None => self.settings.database.url.clone(),
+        };
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        let lite = url.starts_with("sqlite");
+        let columns = if lite {
+            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
+        } else {
+            "SELECT table_name::text, 'all' FROM information_schema.tables WHERE table_schema = 'identity'"
+        };
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in sqlx::query(columns).fetch_all(&mut connection).await.unwrap() {
+            let column = format!("coalesce(quote(\"{}\"), '')", row.get::<String, _>(1));
+            tables.entry(row.get(0)).or_default().push(column);
+        }
+        assert!(tables.len() > 8, "{tables:?}");
+        let parts = tables.iter().map(|(name, columns)| {
+            if lite {
+                let row = columns.join(" || ',' || ");
+                format!("SELECT '{name}', coalesce(group_concat({row}, char(10)), '') FROM \"{name}\"")
+            } else {
+                let row = "md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))";
+                format!("SELECT '{name}', {row} FROM identity.\"{name}\" t")
+            }
+        });
+        let statement = parts.collect::<Vec<_>>().join(" UNION ALL ");
+        Digester { connection, statement }
     }
 
     /// `POST /v3/auth/tokens` with an identity and a scope (null: none).
