@@ -17,6 +17,7 @@ mod it {
     mod expired;
     mod grants;
     mod hostile;
+    mod inputs;
     mod limits;
     mod lists;
     mod matrix;

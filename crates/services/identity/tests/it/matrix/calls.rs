@@ -32,12 +32,15 @@ pub fn variants(route: &str) -> Vec<&'static str> {
     {
         variants.push("@other");
     }
-    if path.starts_with("/v3/users/{user_id}") && route != "DELETE /v3/users/{user_id}"
+    // What belongs to a user is the caller `owner`'s.
+    let inner = ["{application_credential_id}", "{access_rule_id}", "{credential_id}"].iter().any(|n| has(n));
+    if path.starts_with("/v3/users/{user_id}") && !inner && route != "DELETE /v3/users/{user_id}"
         || path == "/v3/auth/tokens" && method != "POST"
     {
         variants.push("@self");
     }
-    if has("{") && route != "PUT /v3/regions/{region_id}" {
+    let names_an_object = path.split('/').any(|s| s.ends_with("_id}"));
+    if names_an_object && route != "PUT /v3/regions/{region_id}" {
         variants.push("@missing");
     }
     if has("/roles/{role_id}") && path != "/v3/roles/{role_id}" && matches!(method, "PUT" | "DELETE" | "GET")
@@ -67,6 +70,9 @@ pub fn rule<'r>(case: &Case<'_>, rules: &[&'r str]) -> &'r str {
         }
         ("GET /v3/role_assignments", _) => "identity:list_role_assignments",
         ("GET /v3/OS-TRUST/trusts", _) => "identity:list_trusts",
+        (route, _) if route.contains("/config/security_compliance") => {
+            return "identity:get_security_compliance_domain_config";
+        }
         (route, variant) if route.contains(" /v3/roles") && rules.len() == 2 => {
             let of_domain = variant == "@domain-role";
             return rules.iter().find(|r| r.contains("_domain_") == of_domain).unwrap();
@@ -85,6 +91,47 @@ pub async fn objects(c: &Cloud, admin: &str, ids: &mut Ids) {
     ids.insert("registered_limit_id", registered_limit(c, admin, ids, &format!("un{resource}")).await);
     registered_limit(c, admin, ids, &resource).await;
     ids.insert("limit_id", limit(c, admin, ids, &resource).await);
+    let credential = json!({"user_id": ids["user_id"], "type": "cert", "blob": "x"});
+    ids.insert("cert_id", c.make(admin, "credentials", credential).await);
+    ids.insert("access_key", ec2(c, admin, ids).await);
+    let (app_cred, rule) = application_credential(c, ids, "of the matrix").await;
+    ids.insert("application_credential_id", app_cred);
+    ids.insert("access_rule_id", rule);
+    let policy = c.post(admin, "/v3/policies", POLICY()).await.is(201).json();
+    ids.insert("policy_id", policy["policy"]["id"].as_str().unwrap().to_owned());
+    ids.insert("endpoint_group_id", endpoint_group(c, admin, &format!("of {}", ids["domain_id"])).await);
+    ids.insert("group", "ldap".into());
+    ids.insert("option", "url".into());
+}
+
+const CONFIG: fn() -> Value = || json!({"config": {"ldap": {"url": "x"}}});
+const POLICY: fn() -> Value = || json!({"policy": {"blob": "{}", "type": "application/json"}});
+
+async fn ec2(c: &Cloud, admin: &str, ids: &Ids) -> String {
+    let path = format!("/v3/users/{}/credentials/OS-EC2", ids["user_id"]);
+    let made = c.post(admin, &path, json!({"tenant_id": ids["project_id"]})).await.is(201).json();
+    made["credential"]["access"].as_str().unwrap().to_owned()
+}
+
+/// An application credential with an access rule, which only its owner can make; the ids of both.
+async fn application_credential(c: &Cloud, ids: &Ids, name: &str) -> (String, String) {
+    let user = json!({"id": ids["user_id"], "password": "pw"});
+    let login = json!({"methods": ["password"], "password": {"user": user}});
+    let token =
+        c.authenticate(login, json!({"project": {"id": ids["project_id"]}})).await.is(201).token.unwrap();
+    let rule = json!({"path": format!("/{name}"), "method": "GET", "service": "compute"});
+    let body = json!({"application_credential": {"name": name, "access_rules": [rule]}});
+    let path = format!("/v3/users/{}/application_credentials", ids["user_id"]);
+    let made = c.post(&token, &path, body).await.is(201).json();
+    let made = &made["application_credential"];
+    let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+    (id(made), id(&made["access_rules"][0]))
+}
+
+async fn endpoint_group(c: &Cloud, admin: &str, name: &str) -> String {
+    let body = json!({"endpoint_group": {"name": name, "filters": {"interface": "internal"}}});
+    let made = c.post(admin, "/v3/OS-EP-FILTER/endpoint_groups", body).await.is(201).json();
+    made["endpoint_group"]["id"].as_str().unwrap().to_owned()
 }
 
 async fn registered_limit(c: &Cloud, admin: &str, ids: &Ids, resource: &str) -> String {
@@ -114,9 +161,19 @@ pub fn ids(world: &World, case: &Case<'_>, who: &Persona) -> Ids {
         }
         _ => world.own.clone(),
     };
+    let key = if case.path().contains("/OS-EC2/") { "access_key" } else { "cert_id" };
+    let credential = ids[key].clone();
+    ids.insert("credential_id", credential);
+    for kept in ["group", "option", "value"] {
+        ids.insert(kept, world.own[kept].clone());
+    }
     match case.variant {
         "@self" => {
             ids.insert("user_id", who.user_id.clone());
+            // One's own project where it is not the one in question.
+            if let Some(project) = &who.project {
+                ids.insert("project_id", project.clone());
+            }
         }
         "@admin-role" => {
             ids.insert("role_id", world.role("admin"));
@@ -170,6 +227,26 @@ pub fn body(case: &Case<'_>, ids: &Ids, n: usize) -> Option<Value> {
         "POST /v3/OS-OAUTH1/consumers" | "PATCH /v3/OS-OAUTH1/consumers/{consumer_id}" => {
             json!({"consumer": {"description": name}})
         }
+        "POST /v3/credentials" => {
+            json!({"credential": {"user_id": ids["user_id"], "type": "cert", "blob": name}})
+        }
+        "PATCH /v3/credentials/{credential_id}" => json!({"credential": {"blob": name}}),
+        "POST /v3/users/{user_id}/credentials/OS-EC2" => json!({"tenant_id": ids["project_id"]}),
+        "POST /v3/users/{user_id}/application_credentials" => {
+            json!({"application_credential": {"name": name}})
+        }
+        "POST /v3/ec2tokens" | "POST /v3/s3tokens" => json!({"credentials": {"access": "nobody's"}}),
+        "POST /v3/policies" => POLICY(),
+        "PATCH /v3/policies/{policy_id}" => json!({"policy": {"blob": name}}),
+        "POST /v3/OS-EP-FILTER/endpoint_groups" => {
+            json!({"endpoint_group": {"name": name, "filters": {"interface": "public"}}})
+        }
+        "PATCH /v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}" => {
+            json!({"endpoint_group": {"description": name}})
+        }
+        "PUT /v3/domains/{domain_id}/config" | "PATCH /v3/domains/{domain_id}/config" => CONFIG(),
+        "PATCH /v3/domains/{domain_id}/config/{group}" => CONFIG(),
+        "PATCH /v3/domains/{domain_id}/config/{group}/{option}" => json!({"config": {"url": "y"}}),
         "POST /v3/registered_limits" => json!({"registered_limits": [
             {"service_id": ids["service_id"], "resource_name": name, "default_limit": 5}]}),
         "POST /v3/limits" => limits_body(ids, &format!("fresh-{n}")),
@@ -202,6 +279,17 @@ pub async fn headers(
     };
     vec![("x-subject-token", subject)]
 }
+
+/// In paths of associations, which PUT makes and DELETE takes away.
+const ASSOCIATIONS: [&str; 7] = [
+    "/roles/{role_id}",
+    "/groups/{group_id}/users/",
+    "/implies/",
+    "/OS-ENDPOINT-POLICY/endpoints/",
+    "/OS-ENDPOINT-POLICY/services/",
+    "/OS-EP-FILTER/projects/{project_id}/endpoints/",
+    "/endpoint_groups/{endpoint_group_id}/projects/",
+];
 
 /// Makes what a request that is going to succeed takes away (or must not find), so that the next caller meets the
 /// same objects.
@@ -252,6 +340,48 @@ pub async fn prepare(c: &Cloud, world: &World, case: &Case<'_>, ids: &mut Ids, n
                 c.post(admin, "/v3/OS-OAUTH1/consumers", json!({"consumer": {}})).await.is(201).json();
             made("consumer_id", consumer["consumer"]["id"].as_str().unwrap().to_owned());
         }
+        "DELETE /v3/credentials/{credential_id}" => {
+            let body = json!({"user_id": ids["user_id"], "type": "cert", "blob": name});
+            let id = c.make(admin, "credentials", body).await;
+            ids.insert("credential_id", id);
+        }
+        "DELETE /v3/users/{user_id}/credentials/OS-EC2/{credential_id}" => {
+            let id = ec2(c, admin, ids).await;
+            ids.insert("credential_id", id);
+        }
+        "DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}" => {
+            let (id, _) = application_credential(c, ids, &name).await;
+            ids.insert("application_credential_id", id);
+        }
+        "DELETE /v3/users/{user_id}/access_rules/{access_rule_id}" => {
+            // One that nothing uses any more.
+            let (app_cred, rule) = application_credential(c, ids, &name).await;
+            let path = format!("/v3/users/{}/application_credentials/{app_cred}", ids["user_id"]);
+            c.delete(admin, &path).await.is(204);
+            ids.insert("access_rule_id", rule);
+        }
+        "PUT /v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}"
+        | "PUT /v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}" => {
+            c.delete(admin, &fill(case.path(), ids)).await;
+        }
+        "DELETE /v3/policies/{policy_id}" => {
+            let policy = c.post(admin, "/v3/policies", POLICY()).await.is(201).json();
+            ids.insert("policy_id", policy["policy"]["id"].as_str().unwrap().to_owned());
+        }
+        "DELETE /v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}" => {
+            let id = endpoint_group(c, admin, &name).await;
+            ids.insert("endpoint_group_id", id);
+        }
+        "GET /v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy" => {
+            let path = "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints/{endpoint_id}";
+            c.put(admin, &fill(path, ids)).await.is(204);
+        }
+        "PUT /v3/domains/{domain_id}/config" => {
+            c.delete(admin, &format!("/v3/domains/{domain}/config")).await;
+        }
+        route if route.contains("/{domain_id}/config") => {
+            c.call(admin, "PUT", &format!("/v3/domains/{domain}/config"), Some(CONFIG())).await;
+        }
         "POST /v3/limits" => {
             registered_limit(c, admin, ids, &name).await;
         }
@@ -270,13 +400,9 @@ pub async fn prepare(c: &Cloud, world: &World, case: &Case<'_>, ids: &mut Ids, n
         route if matches!(case.method(), "DELETE" | "GET" | "HEAD") => {
             // Grants, memberships, implications: what DELETE takes away PUT makes.
             let path = case.path();
-            if path != "/v3/roles/{role_id}"
-                && ["/roles/{role_id}", "/groups/{group_id}/users/", "/implies/"]
-                    .iter()
-                    .any(|p| path.contains(p))
-            {
+            if path != "/v3/roles/{role_id}" && ASSOCIATIONS.iter().any(|p| path.contains(p)) {
                 let answer = c.put(admin, &fill(path, ids)).await;
-                assert!(matches!(answer.status, 201 | 204), "{route}: {}", answer.text);
+                assert!(matches!(answer.status, 201 | 204 | 409), "{route}: {}", answer.text);
             }
         }
         _ => {}

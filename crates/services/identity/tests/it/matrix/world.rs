@@ -40,6 +40,15 @@ pub struct World {
 /// Id of nothing.
 pub const NOTHING: &str = "00000000000000000000000000000000";
 
+/// [`each`](super::super::support::each) without limits on failed logins, which these tests run into.
+pub async fn each<F: AsyncFn(&mut Cloud)>(test: F) {
+    let unlimited = |s: &mut ferrostack_settings::Settings| {
+        s.identity.security.failed_logins_per_source_per_minute = 0;
+        s.identity.security.failed_logins_per_user_per_minute = 0;
+    };
+    each_with(unlimited, test).await;
+}
+
 fn implied(role: &'static str) -> Vec<&'static str> {
     let chain = ["admin", "manager", "member", "reader"];
     match chain.iter().position(|r| *r == role) {
@@ -190,6 +199,8 @@ impl World {
                 roles: implied(role),
             });
         }
+        let owner = self.owner(c).await;
+        self.personas.insert(3, owner);
         let member = self.persona("member").clone();
         let login = by_token(&member.token);
         let revoked = c.authenticate(login, Value::Null).await.is(201).token.unwrap();
@@ -201,6 +212,52 @@ impl World {
             ("expired", Self::expired(c).await),
             ("revoked", revoked),
         ];
+    }
+
+    /// The user that requests are about, on its project, with a token of now: some rows take its rights away.
+    pub async fn owner(&self, c: &Cloud) -> Persona {
+        let (user, project) = (&self.own["user_id"], &self.own["project_id"]);
+        let login = json!({"methods": ["password"], "password": {"user": {"id": user, "password": "pw"}}});
+        let scope = json!({"project": {"id": project}});
+        let mut answer = c.authenticate(login.clone(), scope.clone()).await;
+        let names: Vec<&str> = vec!["member", "reader"];
+        let has = |answer: &Answer| {
+            let roles = answer.status == 201
+                && answer.json()["token"]["roles"].as_array().is_some_and(|r| {
+                    r.len() == names.len()
+                        && r.iter().all(|r| names.contains(&r["name"].as_str().unwrap_or_default()))
+                });
+            roles
+        };
+        if !has(&answer) {
+            for role in ["admin", "domain_role"] {
+                let role = if role == "admin" { self.role(role) } else { self.own[role].clone() };
+                for place in [
+                    format!("projects/{project}"),
+                    format!("domains/{}", self.own["domain_id"]),
+                    "system".into(),
+                ] {
+                    for actor in [format!("users/{user}"), format!("groups/{}", self.own["group_id"])] {
+                        c.delete(&self.admin, &format!("/v3/{place}/{actor}/roles/{role}")).await;
+                        let path =
+                            format!("/v3/OS-INHERIT/{place}/{actor}/roles/{role}/inherited_to_projects");
+                        c.delete(&self.admin, &path).await;
+                    }
+                }
+            }
+            self.grants(c, &self.own).await;
+            answer = c.authenticate(login, scope).await;
+            assert!(has(&answer), "{}", answer.text);
+        }
+        Persona {
+            name: "owner",
+            token: answer.token.unwrap(),
+            user_id: user.clone(),
+            project: Some(project.clone()),
+            project_domain: Some(self.own["domain_id"].clone()),
+            roles: names,
+            ..Default::default()
+        }
     }
 
     pub fn persona(&self, name: &str) -> &Persona {
