@@ -250,9 +250,11 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_limit", &[])?;
-    if app.write(async |tx| store::limit::delete(tx, &id).await).await? == 0 {
-        return Err(not_found(&id).into());
-    }
+    app.write(async |tx| match store::limit::delete(tx, &id).await? {
+        0 => Err(not_found(&id)),
+        _ => Ok(()),
+    })
+    .await?;
     no_content()
 }
 

@@ -107,8 +107,10 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce("identity:delete_policy", &[])?;
-    if app.write(async |tx| store::policy::delete(tx, &id).await).await? == 0 {
-        return Err(faults::not_found("policy", &id).into());
-    }
+    app.write(async |tx| match store::policy::delete(tx, &id).await? {
+        0 => Err(faults::not_found("policy", &id)),
+        _ => Ok(()),
+    })
+    .await?;
     no_content()
 }

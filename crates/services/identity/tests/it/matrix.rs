@@ -81,6 +81,10 @@ fn target(world: &World, case: &Case<'_>, who: &Persona, ids: &Ids) -> Target {
                 "credential_id" => {
                     put("target.credential.user_id", ids.get("user_id").cloned());
                 }
+                "trust_id" => {
+                    put("target.trust.trustor_user_id", ids.get("user_id").cloned());
+                    put("target.trust.trustee_user_id", ids.get("trustee").cloned());
+                }
                 "limit_id" => {
                     let project = ids["project_id"].clone();
                     put("target.limit.project.domain_id", world.domain_of.get(&project).cloned());
@@ -110,6 +114,7 @@ fn target(world: &World, case: &Case<'_>, who: &Persona, ids: &Ids) -> Target {
         "POST /v3/credentials" | "POST /v3/users/{user_id}/credentials/OS-EC2" => {
             put("target.credential.user_id", ids.get("user_id").cloned());
         }
+        "POST /v3/OS-TRUST/trusts" => put("target.trust.trustor_user_id", ids.get("user_id").cloned()),
         // One's own among them are shown to everybody.
         "GET /v3/credentials" => put("target.credential.user_id", Some(who.user_id.clone())),
         _ if path == "/v3/auth/tokens" => put("target.token.user_id", ids.get("user_id").cloned()),
@@ -125,6 +130,7 @@ fn looks_first(case: &Case<'_>) -> bool {
         || path.ends_with("/roles")
         || path.ends_with("/roles/inherited_to_projects")
         || path.contains("{prior_role_id}")
+        || path.contains("{trust_id}")
         || ["PATCH /v3/domains/{domain_id}", "DELETE /v3/domains/{domain_id}", "DELETE /v3/groups/{group_id}"]
             .contains(&case.route)
 }

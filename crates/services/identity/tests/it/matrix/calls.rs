@@ -25,8 +25,20 @@ impl Case<'_> {
 pub fn variants(route: &str) -> Vec<&'static str> {
     let (method, path) = route.split_once(' ').unwrap();
     let mut variants = vec![""];
+    // Not offered: nothing of it is anybody's.
+    if path.contains("/OS-FEDERATION") || path.contains("/OS-OAUTH1/") && !path.contains("/consumers") {
+        return variants;
+    }
     let has = |name: &str| path.contains(name);
-    let owned = ["{user_id}", "{project_id}", "{group_id}", "{domain_id}", "{credential_id}", "{limit_id}"];
+    let owned = [
+        "{user_id}",
+        "{project_id}",
+        "{group_id}",
+        "{domain_id}",
+        "{credential_id}",
+        "{limit_id}",
+        "{trust_id}",
+    ];
     if owned.iter().any(|name| has(name))
         || ["POST /v3/users", "POST /v3/groups", "POST /v3/projects", "POST /v3/credentials"].contains(&route)
     {
@@ -34,7 +46,7 @@ pub fn variants(route: &str) -> Vec<&'static str> {
     }
     // What belongs to a user is the caller `owner`'s.
     let inner = ["{application_credential_id}", "{access_rule_id}", "{credential_id}"].iter().any(|n| has(n));
-    if path.starts_with("/v3/users/{user_id}") && !inner && route != "DELETE /v3/users/{user_id}"
+    if path.starts_with("/v3/users/{user_id}") && !inner && method != "DELETE"
         || path == "/v3/auth/tokens" && method != "POST"
     {
         variants.push("@self");
@@ -43,7 +55,10 @@ pub fn variants(route: &str) -> Vec<&'static str> {
     if names_an_object && route != "PUT /v3/regions/{region_id}" {
         variants.push("@missing");
     }
-    if has("/roles/{role_id}") && path != "/v3/roles/{role_id}" && matches!(method, "PUT" | "DELETE" | "GET")
+    if has("/roles/{role_id}")
+        && !has("/trusts/")
+        && path != "/v3/roles/{role_id}"
+        && matches!(method, "PUT" | "DELETE" | "GET")
     {
         variants.push("@admin-role");
         // A domain's role is for that domain and its projects only.
@@ -97,6 +112,9 @@ pub async fn objects(c: &Cloud, admin: &str, ids: &mut Ids) {
     let (app_cred, rule) = application_credential(c, ids, "of the matrix").await;
     ids.insert("application_credential_id", app_cred);
     ids.insert("access_rule_id", rule);
+    let trustee = json!({"name": format!("trustee {}", ids["domain_id"]), "password": "pw"});
+    ids.insert("trustee", c.make(admin, "users", trustee).await);
+    ids.insert("trust_id", trust(c, ids).await);
     let policy = c.post(admin, "/v3/policies", POLICY()).await.is(201).json();
     ids.insert("policy_id", policy["policy"]["id"].as_str().unwrap().to_owned());
     ids.insert("endpoint_group_id", endpoint_group(c, admin, &format!("of {}", ids["domain_id"])).await);
@@ -111,6 +129,21 @@ async fn ec2(c: &Cloud, admin: &str, ids: &Ids) -> String {
     let path = format!("/v3/users/{}/credentials/OS-EC2", ids["user_id"]);
     let made = c.post(admin, &path, json!({"tenant_id": ids["project_id"]})).await.is(201).json();
     made["credential"]["access"].as_str().unwrap().to_owned()
+}
+
+fn trust_body(ids: &Ids) -> Value {
+    json!({"trust": {"trustor_user_id": ids["user_id"], "trustee_user_id": ids["trustee"], "impersonation": false,
+        "project_id": ids["project_id"], "roles": [{"id": ids["role_id"]}]}})
+}
+
+/// A trust, which only the trustor can make.
+async fn trust(c: &Cloud, ids: &Ids) -> String {
+    let user = json!({"id": ids["user_id"], "password": "pw"});
+    let login = json!({"methods": ["password"], "password": {"user": user}});
+    let token =
+        c.authenticate(login, json!({"project": {"id": ids["project_id"]}})).await.is(201).token.unwrap();
+    let made = c.post(&token, "/v3/OS-TRUST/trusts", trust_body(ids)).await.is(201).json();
+    made["trust"]["id"].as_str().unwrap().to_owned()
 }
 
 /// An application credential with an access rule, which only its owner can make; the ids of both.
@@ -235,6 +268,7 @@ pub fn body(case: &Case<'_>, ids: &Ids, n: usize) -> Option<Value> {
         "POST /v3/users/{user_id}/application_credentials" => {
             json!({"application_credential": {"name": name}})
         }
+        "POST /v3/OS-TRUST/trusts" => trust_body(ids),
         "POST /v3/ec2tokens" | "POST /v3/s3tokens" => json!({"credentials": {"access": "nobody's"}}),
         "POST /v3/policies" => POLICY(),
         "PATCH /v3/policies/{policy_id}" => json!({"policy": {"blob": name}}),
@@ -364,6 +398,10 @@ pub async fn prepare(c: &Cloud, world: &World, case: &Case<'_>, ids: &mut Ids, n
         | "PUT /v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}" => {
             c.delete(admin, &fill(case.path(), ids)).await;
         }
+        "DELETE /v3/OS-TRUST/trusts/{trust_id}" => {
+            let id = trust(c, ids).await;
+            ids.insert("trust_id", id);
+        }
         "DELETE /v3/policies/{policy_id}" => {
             let policy = c.post(admin, "/v3/policies", POLICY()).await.is(201).json();
             ids.insert("policy_id", policy["policy"]["id"].as_str().unwrap().to_owned());
@@ -400,7 +438,9 @@ pub async fn prepare(c: &Cloud, world: &World, case: &Case<'_>, ids: &mut Ids, n
         route if matches!(case.method(), "DELETE" | "GET" | "HEAD") => {
             // Grants, memberships, implications: what DELETE takes away PUT makes.
             let path = case.path();
-            if path != "/v3/roles/{role_id}" && ASSOCIATIONS.iter().any(|p| path.contains(p)) {
+            let apart = path == "/v3/roles/{role_id}"
+                || ["/OS-TRUST/", "/OS-OAUTH1/"].iter().any(|p| path.contains(p));
+            if !apart && ASSOCIATIONS.iter().any(|p| path.contains(p)) {
                 let answer = c.put(admin, &fill(path, ids)).await;
                 assert!(matches!(answer.status, 201 | 204 | 409), "{route}: {}", answer.text);
             }
