@@ -284,7 +284,7 @@ pub fn body(case: &Case<'_>, ids: &Ids, n: usize) -> Option<Value> {
         "POST /v3/registered_limits" => json!({"registered_limits": [
             {"service_id": ids["service_id"], "resource_name": name, "default_limit": 5}]}),
         "POST /v3/limits" => limits_body(ids, &format!("fresh-{n}")),
-        route if route.starts_with("PATCH ") => {
+        route if route.starts_with("PATCH ") && !route.contains("/OS-FEDERATION/") => {
             let noun = case.path().split('/').nth(2).unwrap().trim_end_matches('s');
             json!({noun: {"description": name}})
         }
