@@ -3,10 +3,14 @@
 use super::support::*;
 use ferrostack_http::{Access, Method};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 const NOUNS: [&str; 8] =
     ["users", "groups", "projects", "domains", "roles", "services", "endpoints", "regions"];
+
+/// Nouns with bodies of their own kind.
+const MORE: [&str; 4] = ["registered_limits", "limits", "policies", "OS-EP-FILTER/endpoint_groups"];
 
 fn singular(plural: &str) -> &str {
     plural.trim_end_matches('s')
@@ -106,7 +110,7 @@ async fn bad_members() {
 async fn bad_paths_and_queries() {
     each(async |c| {
         let admin = c.admin().await;
-        for noun in NOUNS {
+        for noun in NOUNS.into_iter().chain(MORE) {
             for id in ["nosuch", "%25", "..%2f", "%27%20OR%201=1--", "%c3%28", &"x".repeat(2000)] {
                 let answer = c.get(&admin, &format!("/v3/{noun}/{id}")).await;
                 assert!(matches!(answer.status, 400 | 404), "{noun}/{id}: {} {}", answer.status, answer.text);
@@ -239,6 +243,43 @@ fn any_json(depth: u32) -> impl Strategy<Value = Value> {
     })
 }
 
+/// A value that nearly fits `schema`; `other` stands in some places instead.
+fn nearly(schema: &Value, other: &Value, rng: &mut impl Rng) -> Value {
+    let kind = match &schema["type"] {
+        Value::Array(kinds) => kinds[rng.random_range(0..kinds.len())].clone(),
+        kind => kind.clone(),
+    };
+    if rng.random_range(0..12) == 0 {
+        return other.clone();
+    }
+    let words = ["default", "RegionOne", "public", "http://x", "ldap", "url", "a", "\u{10ffff}"];
+    if let Some(values) = schema["enum"].as_array().filter(|v| !v.is_empty()) {
+        return values[rng.random_range(0..values.len())].clone();
+    }
+    match kind.as_str().unwrap_or("object") {
+        "object" => {
+            let mut out = serde_json::Map::new();
+            for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+                if rng.random_range(0..5) > 0 {
+                    out.insert(name.clone(), nearly(inner, other, rng));
+                }
+            }
+            if out.is_empty() {
+                for _ in 0..rng.random_range(0..3) {
+                    let name = words[rng.random_range(0..words.len())];
+                    out.insert(name.into(), nearly(&schema["additionalProperties"], other, rng));
+                }
+            }
+            Value::Object(out)
+        }
+        "array" => (0..rng.random_range(0..3)).map(|_| nearly(&schema["items"], other, rng)).collect(),
+        "string" => json!(words[rng.random_range(0..words.len())]),
+        "integer" | "number" => json!([-1, 0, 1, i64::from(i32::MAX), i64::MAX][rng.random_range(0..5)]),
+        "boolean" => json!(rng.random_range(0..2) == 0),
+        _ => Value::Null,
+    }
+}
+
 /// Random bodies to every route that takes one: no answer is a fault of ours.
 #[tokio::test]
 async fn random_bodies() {
@@ -246,6 +287,7 @@ async fn random_bodies() {
         let admin = c.admin().await;
         let (project, user) = c.person(&admin, "bob", "member").await;
         let mut runner = TestRunner::deterministic();
+        let mut rng = StdRng::seed_from_u64(7);
         let bodies = any_json(5);
         for route in ferrostack_identity::routes::table() {
             if !matches!(route.method, Method::POST | Method::PATCH | Method::PUT) {
@@ -261,6 +303,7 @@ async fn random_bodies() {
                 let inner = bodies.new_tree(&mut runner).unwrap().current();
                 let body = match (n % 3, noun) {
                     (0, _) => inner,
+                    (1, _) => route.body_schema().map_or(Value::Null, |s| nearly(&s, &inner, &mut rng)),
                     (_, "auth") => json!({"auth": inner}),
                     (_, noun) => json!({singular(noun): inner}),
                 };
