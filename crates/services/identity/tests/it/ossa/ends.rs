@@ -536,3 +536,41 @@ async fn ossa_2026_007_a_strange_enabled_is_not_enabled() {
     })
     .await;
 }
+
+/// Every token of a chain names the first one, so that one rule ends them all.
+#[tokio::test]
+async fn ossa_2016_008_a_chain_keeps_its_first_id() {
+    once(async |c| {
+        let admin = c.admin().await;
+        let other = Other::of(c, &admin).await;
+        let bob = person(c, &admin, "bob").await;
+        let first = bob.token(c).await;
+        let chain_id = claims_of(&first).aud_ids[0].clone();
+        let mut chain = vec![first];
+        for n in 0..6 {
+            let scope = if n % 2 == 0 { json!("unscoped") } else { bob.scope.clone() };
+            let next = c.authenticate(by_token(chain.last().unwrap()), scope).await.is(201);
+            let shown = next.json()["token"]["audit_ids"].clone();
+            let token = next.token.unwrap();
+            let ids = claims_of(&token).aud_ids;
+            assert_eq!(shown, json!(ids));
+            assert!(ids.len() == 2 && ids[1] == chain_id && ids[0] != chain_id, "{ids:?}");
+            let validated = c.validate(&admin, &token).await.is(200).json();
+            assert_eq!(validated["token"]["audit_ids"], json!(ids));
+            chain.push(token);
+        }
+        let apart = bob.token(c).await;
+        other.verifier.revoke(vec![RevocationEvent {
+            seq: 1_000_000,
+            issued_before: Timestamp::now(),
+            expires_at: Timestamp::now().plus_seconds(3600),
+            audit_chain_id: Some(chain_id),
+            ..Default::default()
+        }]);
+        for token in &chain {
+            assert!(!other.accepts(token).await);
+        }
+        assert!(other.accepts(&apart).await && other.accepts(&admin).await);
+    })
+    .await;
+}

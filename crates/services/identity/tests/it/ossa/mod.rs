@@ -5,6 +5,7 @@ mod answers;
 mod down;
 mod ends;
 mod framing;
+mod index;
 mod injection;
 mod limits;
 mod malleable;
@@ -12,6 +13,7 @@ mod process;
 mod races;
 mod scopes;
 mod settings;
+mod tls;
 
 use super::support::*;
 use ferrostack_client::{LocalVerifier, verifier};

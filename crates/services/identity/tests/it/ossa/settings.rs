@@ -185,3 +185,37 @@ async fn lp_2161699_the_first_requests_meet_every_rule() {
         running.unwrap_or_else(|e| panic!("{}", e.for_log())).stop().await;
     }
 }
+
+/// Rules that everybody with a token passes are these: what a token can do, and lists that hold no more than one's own
+/// or what all may know.
+#[test]
+fn l19_no_rule_is_open_but_the_listed_ones() {
+    const OPEN: [&str; 13] = [
+        "identity:get_auth_catalog",
+        "identity:get_auth_domains",
+        "identity:get_auth_projects",
+        "identity:get_auth_system",
+        "identity:get_limit_model",
+        "identity:get_region",
+        "identity:get_registered_limit",
+        "identity:get_security_compliance_domain_config",
+        "identity:list_domains_for_user",
+        "identity:list_limits",
+        "identity:list_projects_for_user",
+        "identity:list_regions",
+        "identity:list_registered_limits",
+    ];
+    let mut open: Vec<&str> = ferrostack_identity::RULES
+        .iter()
+        .filter(|r| matches!(r.check.trim(), "" | "@") && r.name.contains(':'))
+        .map(|r| r.name)
+        .collect();
+    open.sort_unstable();
+    assert_eq!(open, OPEN);
+    // No route without a token but the listed ones, and none without a rule.
+    for route in ferrostack_identity::routes::table() {
+        if route.access == ferrostack_http::Access::Token {
+            assert!(!route.policy.is_empty(), "{} {}", route.method, route.path);
+        }
+    }
+}

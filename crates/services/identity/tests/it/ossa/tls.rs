@@ -1,6 +1,5 @@
 //! Certificates, with servers of our own that have good and bad ones.
 
-use super::*;
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
@@ -47,11 +46,24 @@ async fn asks() {
 fn ossa_2013_018_a_wrong_certificate_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    std::fs::write(path.join("good.ext"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").unwrap();
-    std::fs::write(path.join("wrong.ext"), "subjectAltName=DNS:elsewhere.example\nbasicConstraints=CA:FALSE\n").unwrap();
-    openssl(path, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ours");
-    openssl(path, "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out server.csr -subj /CN=localhost");
-    for (name, extensions, days) in [("good", "good", "2"), ("wrong", "wrong", "2"), ("expired", "good", "-1")] {
+    std::fs::write(path.join("good.ext"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        .unwrap();
+    std::fs::write(
+        path.join("wrong.ext"),
+        "subjectAltName=DNS:elsewhere.example\nbasicConstraints=CA:FALSE\n",
+    )
+    .unwrap();
+    openssl(
+        path,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ours",
+    );
+    openssl(
+        path,
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out server.csr -subj /CN=localhost",
+    );
+    for (name, extensions, days) in
+        [("good", "good", "2"), ("wrong", "wrong", "2"), ("expired", "good", "-1")]
+    {
         let sign = "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial";
         openssl(path, &format!("{sign} -out {name}.crt -days {days} -extfile {extensions}.ext"));
     }
