@@ -47,7 +47,7 @@ pub(super) fn rows() -> Vec<Route> {
         absent!(get, ROLE, "identity:get_access_token_role"),
         Route::post("/v3/OS-OAUTH2/token", || web::route().to(oauth2))
             .public()
-            .success(401)
+            .success(400)
             .summary("Always refused: OAuth2 is not supported"),
     ]
 }
