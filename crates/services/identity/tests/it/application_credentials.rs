@@ -254,15 +254,14 @@ async fn roles_of_the_token_only() {
         let (project, user) = c.person(&admin, "bob", "manager").await;
         let custom = c.make(&admin, "roles", json!({"name": "custom"})).await;
         let bob = c.token("bob", "pw", "bob-project").await;
-        // Granted after the token was got: the token has it not.
-        c.put(&admin, &format!("/v3/projects/{project}/users/{user}/roles/{custom}")).await.is(204);
         let path = format!("/v3/users/{user}/application_credentials");
         let with_custom = json!({"application_credential": {"name": "x", "roles": [{"id": custom}]}});
         c.post(&bob, &path, with_custom.clone()).await.says(
             400,
             "Invalid application credential: Cannot create an application credential with unassigned role",
         );
-        let bob = c.token("bob", "pw", "bob-project").await;
+        // Granted since the token was got: it counts, as in Keystone.
+        c.put(&admin, &format!("/v3/projects/{project}/users/{user}/roles/{custom}")).await.is(204);
         c.post(&bob, &path, with_custom).await.is(201);
         let (id, secret) =
             make_cred(c, &bob, &user, json!({"name": "m", "roles": [{"name": "member"}]})).await;
