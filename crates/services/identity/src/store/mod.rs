@@ -15,6 +15,9 @@ pub mod limit;
 pub mod listing;
 pub mod login;
 pub mod password;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod plans;
 pub mod policy;
 pub mod policy_association;
 pub mod project;

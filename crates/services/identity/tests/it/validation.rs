@@ -202,3 +202,35 @@ async fn ossa_2014_007_every_answer_names_its_own_user() {
     )
     .await;
 }
+
+/// Sixty-four logins at cost 12 wait for their hashes; validations are answered meanwhile.
+#[tokio::test]
+async fn hashing_blocks_nobody_else() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    each_with(
+        |settings| settings.identity.bcrypt_cost = 12,
+        async |c| {
+            let admin = c.admin().await;
+            let done = AtomicUsize::new(0);
+            let logins = (0..64).map(|_| async {
+                let answer = c.login("admin", "secret", Value::Null).await;
+                // The queue for hashes may be full; nothing else may go wrong.
+                assert!(matches!(answer.status, 201 | 429 | 503), "{}", answer.text);
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+            let validations = async {
+                let mut beside = 0;
+                for _ in 0..100 {
+                    let before = done.load(Ordering::SeqCst);
+                    c.validate(&admin, &admin).await.is(200);
+                    beside += usize::from(before < 64);
+                }
+                (beside, done.load(Ordering::SeqCst))
+            };
+            let (_, (beside, logged_in)) = tokio::join!(futures_util::future::join_all(logins), validations);
+            // One worker thread: were it held by hashes, the logins would all be over first.
+            assert!(beside >= 50 && logged_in < 64, "{beside} validations beside, {logged_in} logins over");
+        },
+    )
+    .await;
+}
