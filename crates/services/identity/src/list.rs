@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 /// Most entries of a page: Keystone's `max_db_limit`.
 const MAX_PAGE: i64 = 1000;
-/// Rows read at once where all are wanted.
-const BATCH: i64 = 1000;
+/// Rows read at once where all are wanted, and where few of those read pass a filter.
+const BATCH: i64 = 100;
+const SIFTED: i64 = 1000;
 /// Bytes of a body that are sent at once where it is long.
 const PIECE: usize = 256 * 1024;
 /// Comparisons of names that the statements know, besides equality.
@@ -255,7 +256,7 @@ pub async fn rows<S: Source>(
             items.end(&links(req, query, page.limit, None));
             return Ok(json_text(items.text));
         }
-        batch = BATCH;
+        batch = SIFTED;
     }
 }
 

@@ -159,8 +159,8 @@ pub async fn list_of_group<'e>(db: impl Exec<'e>, group_id: &str) -> Result<Vec<
 /// The statement of [`list_of_user`].
 pub(super) const OF_USER: &str = concat!(
     "SELECT * FROM assignment WHERE actor_kind = 'user' AND actor_id = $1 ",
-    "UNION ALL SELECT a.* FROM group_member AS m JOIN assignment AS a ",
-    "ON a.actor_kind = 'group' AND a.actor_id = m.group_id WHERE m.user_id = $1 ",
+    "UNION ALL SELECT a.* FROM group_member AS m CROSS JOIN assignment AS a ",
+    "WHERE a.actor_kind = 'group' AND a.actor_id = m.group_id AND m.user_id = $1 ",
     "ORDER BY target_kind DESC, target_id, role_id"
 );
 

@@ -147,32 +147,48 @@ pub async fn list<'e>(
     fetch(db, if statement == LISTS[4] { query.bind(wanted.tag.as_str()) } else { query }).await
 }
 
-/// The statement of [`page_of_user`].
-pub(super) const OF_USER: &str = concat!(
-    "WITH RECURSIVE mine (kind, id, inherited) AS (",
-    "SELECT target_kind, target_id, inherited FROM assignment WHERE actor_kind = 'user' AND actor_id = $9 ",
-    "UNION SELECT a.target_kind, a.target_id, a.inherited FROM group_member AS m JOIN assignment AS a ",
-    "ON a.actor_kind = 'group' AND a.actor_id = m.group_id WHERE m.user_id = $9), ",
-    "below (id) AS (",
-    "SELECT p.id FROM mine JOIN project AS p ON p.parent_id = mine.id WHERE mine.inherited = 1 ",
-    "UNION SELECT p.id FROM below JOIN project AS p ON p.parent_id = below.id), ",
-    "reach (id) AS (SELECT id FROM mine WHERE kind = 'project' AND inherited = 0 UNION SELECT id FROM below) ",
-    projects!(
-        "reach JOIN project AS t ON t.id = reach.id JOIN project AS o ON o.id = t.domain_id",
-        "t.is_domain = 0 AND ($10 = 0 OR (t.enabled = 1 AND o.enabled = 1))"
-    )
+/// `WITH RECURSIVE mine …`, more common tables, and the page of the projects in `reach`. CROSS JOIN keeps SQLite to
+/// the order in which they are written.
+macro_rules! of_user {
+    ($more:literal) => {
+        concat!(
+            "WITH RECURSIVE mine (kind, id, inherited) AS (",
+            "SELECT target_kind, target_id, inherited FROM assignment WHERE actor_kind = 'user' AND actor_id = $9 ",
+            "UNION SELECT a.target_kind, a.target_id, a.inherited FROM group_member AS m CROSS JOIN assignment AS a ",
+            "WHERE a.actor_kind = 'group' AND a.actor_id = m.group_id AND m.user_id = $9), ",
+            $more,
+            projects!(
+                "reach CROSS JOIN project AS t JOIN project AS o ON o.id = t.domain_id",
+                "t.id = reach.id AND t.is_domain = 0 AND ($10 = 0 OR (t.enabled = 1 AND o.enabled = 1))"
+            )
+        )
+    };
+}
+
+/// The statement of [`page_of_user`] for a user without inherited roles.
+pub(super) const OF_USER: &str =
+    of_user!("reach (id) AS (SELECT id FROM mine WHERE kind = 'project' AND inherited = 0) ");
+
+/// The statement of [`page_of_user`] for the others. It looks at all that lies below what they inherit from.
+pub(super) const OF_USER_INHERITED: &str = of_user!(
+    "below (id) AS (SELECT p.id FROM mine CROSS JOIN project AS p WHERE p.parent_id = mine.id AND mine.inherited = 1 UNION SELECT p.id FROM below CROSS JOIN project AS p WHERE p.parent_id = below.id), reach (id) AS (SELECT id FROM mine WHERE kind = 'project' AND inherited = 0 UNION SELECT id FROM below) "
 );
 
 /// The projects that the user `wanted.owner` has a role on, directly, by a group or inherited, in the order of
 /// creation, so many at most; with `usable` only those a token can be got for.
-pub async fn page_of_user<'e>(
-    db: impl Exec<'e>,
-    wanted: &'e Wanted,
+pub async fn page_of_user(
+    db: &sqlx::AnyPool,
+    wanted: &Wanted,
     usable: bool,
-    after: &'e After,
+    after: &After,
     limit: i64,
 ) -> Result<Vec<Tagged>> {
-    let query = bound(OF_USER, wanted, after, limit).bind(wanted.owner.as_str()).bind(i64::from(usable));
+    let assignments = super::assignment::list_of_user(db, &wanted.owner).await?;
+    let statement = match assignments.iter().any(|a| a.inherited == 1) {
+        true => OF_USER_INHERITED,
+        false => OF_USER,
+    };
+    let query = bound(statement, wanted, after, limit).bind(wanted.owner.as_str()).bind(i64::from(usable));
     fetch(db, query).await
 }
 
@@ -190,18 +206,18 @@ pub async fn is_of_user<'e>(db: impl Exec<'e>, user_id: &str, project_id: &str) 
 /// The statement of [`is_of_user`].
 pub(super) const IS_OF_USER: &str = concat!(
     "WITH RECURSIVE above (id) AS (SELECT parent_id FROM project WHERE id = $2 AND parent_id <> '' ",
-    "UNION SELECT p.parent_id FROM above JOIN project AS p ON p.id = above.id WHERE p.parent_id <> ''), ",
+    "UNION SELECT p.parent_id FROM above CROSS JOIN project AS p WHERE p.id = above.id AND p.parent_id <> ''), ",
     "actor (kind, id) AS (SELECT 'user', $1 UNION ALL SELECT 'group', group_id FROM group_member WHERE user_id = $1) ",
-    "SELECT 1 FROM actor JOIN assignment AS a ON a.actor_kind = actor.kind AND a.actor_id = actor.id ",
-    "WHERE (a.inherited = 0 AND a.target_kind = 'project' AND a.target_id = $2) ",
-    "OR (a.inherited = 1 AND a.target_id IN (SELECT id FROM above)) LIMIT 1"
+    "SELECT 1 FROM actor CROSS JOIN assignment AS a WHERE a.actor_kind = actor.kind AND a.actor_id = actor.id ",
+    "AND ((a.inherited = 0 AND a.target_kind = 'project' AND a.target_id = $2) ",
+    "OR (a.inherited = 1 AND a.target_id IN (SELECT id FROM above))) LIMIT 1"
 );
 
 /// The statement of [`list_below`].
 pub(super) const BELOW: &str = concat!(
     "WITH RECURSIVE below (id) AS (SELECT id FROM project WHERE parent_id = $1 ",
-    "UNION SELECT p.id FROM below JOIN project AS p ON p.parent_id = below.id) ",
-    "SELECT t.* FROM below JOIN project AS t ON t.id = below.id ORDER BY t.created_at, t.id"
+    "UNION SELECT p.id FROM below CROSS JOIN project AS p WHERE p.parent_id = below.id) ",
+    "SELECT t.* FROM below CROSS JOIN project AS t WHERE t.id = below.id ORDER BY t.created_at, t.id"
 );
 
 /// The projects below a project or domain, at any depth, in the order of creation.
