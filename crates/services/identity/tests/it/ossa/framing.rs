@@ -26,7 +26,7 @@ fn statuses(text: &str) -> Vec<u16> {
     text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok()).collect()
 }
 
-const HELLO: &str = "GET /v3 HTTP/1.1\r\nHost: x\r\n\r\n";
+const HELLO: &str = "GET /v3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(700);
 
 /// What two servers in a row could read as different requests.
@@ -88,8 +88,8 @@ async fn m16_two_readings_are_none() {
             assert!(!text.contains("<!doctype"), "{what}: {text}");
             assert!(closed || found.len() <= 1, "{what}: {text}");
             // The next one is served.
-            let (text, _) = exchange(c, HELLO.as_bytes(), Duration::from_millis(200)).await;
-            assert_eq!(statuses(&text), [300.min(statuses(&text)[0])], "{what}: {text}");
+            let (text, _) = exchange(c, HELLO.as_bytes(), Duration::from_secs(10)).await;
+            assert_eq!(statuses(&text), [200], "{what}: {text}");
         }
     })
     .await;
