@@ -192,9 +192,8 @@ mod tests {
             aud_ids: vec![],
             methods: vec![],
             project: Some(ProjectRef { id: "p".into(), name: "p".into(), domain: dom }),
-            domain: None,
-            system: false,
             roles: vec!["admin".into()],
+            ..Default::default()
         }
     }
 
