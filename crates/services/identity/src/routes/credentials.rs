@@ -178,7 +178,8 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     let project_id = input::string(input, "project_id").map(str::to_owned);
     let id = if is_ec2(&kind) {
         let members = ec2_blob(&blob)?;
-        if project_id.is_none() {
+        // Keystone wants the member, and takes null, which `openstack credential create` sends: such a key gets no token.
+        if !input.contains_key("project_id") {
             return Err(Error::bad_request("An ec2 credential requires project_id").into());
         }
         store::credential::ec2_id(members.get("access").and_then(Value::as_str).unwrap_or_default())
