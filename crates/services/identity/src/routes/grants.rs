@@ -299,3 +299,41 @@ pub(super) fn revoke_tokens(work: &mut Work, user_id: String, row: &Assignment) 
     }
     work.revoke(rule);
 }
+
+/// 403 unless the caller could grant all of `held`, what a user or group of `domain_id` has, itself. Who may fill groups
+/// or set passwords must not get by that what the policy of grants refuses. Keystone has no such check.
+pub(super) async fn could_give(
+    app: &App,
+    ctx: &Ctx,
+    held: &[Assignment],
+    domain_id: &str,
+    action: &str,
+) -> Result<()> {
+    // An admin may give anything, wherever the token is scoped to.
+    if ctx.enforce("admin_required", &[]).is_ok() {
+        return Ok(());
+    }
+    for row in held {
+        let user = row.actor_kind == "user";
+        let rule = match (row.target_kind == "system", user) {
+            (true, true) => "identity:create_system_grant_for_user",
+            (true, false) => "identity:create_system_grant_for_group",
+            (false, _) => "identity:create_grant",
+        };
+        let role = store::role::get(app.db.reader(), &row.role_id).await?;
+        let place = store::project::get(app.db.reader(), &row.target_id).await?;
+        let mut target =
+            vec![(if user { "target.user.domain_id" } else { "target.group.domain_id" }, domain_id)];
+        if let Some(role) = &role {
+            target.push(("target.role.name", &role.name));
+            target.push(("target.role.domain_id", input::or_none(&role.domain_id)));
+        }
+        match &place {
+            Some(place) if row.target_kind == "domain" => target.push(("target.domain.id", &place.id)),
+            Some(place) => target.push(("target.project.domain_id", input::or_none(&place.domain_id))),
+            None => {}
+        }
+        ctx.enforce(rule, &target).map_err(|_| faults::forbidden_action(&format!("{action}.")))?;
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! `/v3/groups`
 
-use super::grants::revoke_tokens;
+use super::grants::{could_give, revoke_tokens};
 use crate::{
     app::App,
     faults,
@@ -177,7 +177,7 @@ async fn members(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<
 }
 
 /// Group and user of a membership's path, if both exist and the policy lets the caller at them.
-async fn pair(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Result<()> {
+async fn pair(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Result<Group> {
     let group = store::group::get(app.db.reader(), &path.0).await?;
     let user = store::user::get(app.db.reader(), &path.1).await?;
     let mut target = Vec::new();
@@ -188,13 +188,16 @@ async fn pair(app: &App, ctx: &Ctx, path: &(String, String), rule: &str) -> Resu
         target.push(("target.user.domain_id", user.domain_id.as_str()));
     }
     ctx.enforce(rule, &target)?;
-    group.ok_or_else(|| faults::not_found("group", &path.0))?;
+    let group = group.ok_or_else(|| faults::not_found("group", &path.0))?;
     user.ok_or_else(|| faults::not_found("user", &path.1))?;
-    Ok(())
+    Ok(group)
 }
 
 async fn add(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
-    pair(&app, &ctx, &path, "identity:add_user_to_group").await?;
+    let rule = "identity:add_user_to_group";
+    let group = pair(&app, &ctx, &path, rule).await?;
+    let held = store::assignment::list_of_group(app.db.reader(), &group.id).await?;
+    could_give(&app, &ctx, &held, &group.domain_id, rule).await?;
     app.write(async |tx| store::group::add_member(tx, &path.0, &path.1).await).await?;
     no_content()
 }

@@ -1,6 +1,6 @@
 //! `/v3/users`
 
-use super::user_passwords;
+use super::{grants::could_give, user_passwords};
 use crate::{
     app::App,
     compliance::By,
@@ -167,9 +167,14 @@ pub(super) async fn update(
     id: web::Path<String>,
     body: JsonBody,
 ) -> ApiResult {
-    allowed(&app, &ctx, &id, "identity:update_user").await?;
+    let found = allowed(&app, &ctx, &id, "identity:update_user").await?;
     let input = UPDATE.object(&body.0, "user")?;
     input::same_id(input, &id, "user")?;
+    if input.contains_key("password") || input.contains_key("options") {
+        // Whoever sets them can become the user.
+        let held = store::assignment::list_of_user(app.db.reader(), &found.id).await?;
+        could_give(&app, &ctx, &held, &found.domain_id, "identity:update_user").await?;
+    }
     let default_project = default_project(&app, input).await?;
     // Hashing is slow: before the transaction.
     let password = user_passwords::given(&app, input).await?;

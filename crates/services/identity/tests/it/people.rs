@@ -205,3 +205,59 @@ async fn a_domain_manager_stays_in_the_domain() {
     })
     .await;
 }
+
+/// Who may fill groups and set passwords gets no role by it that the policy of grants would refuse.
+#[tokio::test]
+async fn a_domain_manager_cannot_give_what_it_has_not() {
+    each(async |c| {
+        let admin = c.admin().await;
+        let domain = c.make(&admin, "domains", json!({"name": "d"})).await;
+        let person = async |name: &str| {
+            c.make(&admin, "users", json!({"name": name, "domain_id": domain, "password": "pw"})).await
+        };
+        let (boss, ann, root) = (person("boss").await, person("ann").await, person("root").await);
+        let (manager, all, member) =
+            (c.role(&admin, "manager").await, c.role(&admin, "admin").await, c.role(&admin, "member").await);
+        c.put(&admin, &format!("/v3/domains/{domain}/users/{boss}/roles/{manager}")).await.is(204);
+        let identity = json!({"methods": ["password"], "password": {"user": {"id": boss, "password": "pw"}}});
+        let token = c.authenticate(identity, json!({"domain": {"id": domain}})).await.is(201).token.unwrap();
+        let foreign = c.make(&admin, "projects", json!({"name": "foreign"})).await;
+        let own = c.make(&admin, "projects", json!({"name": "own", "domain_id": domain})).await;
+        for (at, (place, role, status)) in [
+            (format!("projects/{own}"), &member, 204),
+            (format!("projects/{own}"), &all, 403),
+            (format!("projects/{foreign}"), &member, 403),
+            ("domains/default".into(), &member, 403),
+            ("system".into(), &member, 403),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let group =
+                c.make(&admin, "groups", json!({"name": format!("g{at}"), "domain_id": domain})).await;
+            c.put(&admin, &format!("/v3/{place}/groups/{group}/roles/{role}")).await.is(204);
+            let path = format!("/v3/groups/{group}/users/{ann}");
+            let answer = c.put(&token, &path).await;
+            if status == 403 {
+                answer.says(
+                    403,
+                    "You are not authorized to perform the requested action: identity:add_user_to_group.",
+                );
+                c.get(&admin, &path).await.is(404);
+            } else {
+                answer.is(status);
+            }
+            c.put(&admin, &path).await.is(204);
+        }
+        // Ann is now more than the boss: her name may change, her password and second factor not.
+        let ann = format!("/v3/users/{ann}");
+        c.patch(&token, &ann, json!({"user": {"description": "x"}})).await.is(200);
+        for change in [json!({"password": "mine"}), json!({"options": {"multi_factor_auth_enabled": false}})]
+        {
+            c.patch(&token, &ann, json!({"user": change})).await.is(403);
+            c.patch(&token, &format!("/v3/users/{root}"), json!({"user": change})).await.is(200);
+        }
+        c.patch(&token, &format!("/v3/users/{boss}"), json!({"user": {"password": "new"}})).await.is(200);
+    })
+    .await;
+}
