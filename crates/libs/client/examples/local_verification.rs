@@ -11,10 +11,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// A verifier that has read the whole feed: until then identity is asked about every token.
 async fn ready(client: &ServiceClient, tokens: &Tokens, token: &str) -> Result<Arc<LocalVerifier>> {
     let verifier = LocalVerifier::start(client.clone(), tokens, CancellationToken::new());
-    for _ in 0..200 {
-        if verifier.verify(token).await.is_ok() {
+    for _ in 0..400 {
+        if verifier.is_current() && verifier.verify(token).await.is_ok() {
             return Ok(verifier);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -240,6 +240,11 @@ impl LocalVerifier {
         known().ok_or_else(Error::unauthorized)
     }
 
+    /// Whether the whole feed has been read lately, so that identity is asked about no token.
+    pub fn is_current(&self) -> bool {
+        self.feed_is_fresh(&self.feed.read(), Timestamp::now())
+    }
+
     fn feed_is_fresh(&self, feed: &Feed, now: Timestamp) -> bool {
         let limit = i64::try_from(self.settings.feed_max_age_seconds).unwrap_or(i64::MAX);
         feed.read_at.plus_seconds(limit) > now

@@ -103,7 +103,7 @@ pub struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { feed_poll_ms: 1000, feed_max_age_seconds: 30, cache_entries: 100_000 }
+        Self { feed_poll_ms: 500, feed_max_age_seconds: 30, cache_entries: 100_000 }
     }
 }
 
