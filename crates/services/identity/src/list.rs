@@ -97,7 +97,7 @@ pub fn answer<T>(
     for item in shown {
         out.push(&view(item, &base))?;
     }
-    let next = shown.last().filter(|_| cut).map(|last| id(last));
+    let next = shown.last().filter(|_| cut).map(id);
     out.end(&links(req, query, page.limit, next));
     Ok(json_text(out.text))
 }

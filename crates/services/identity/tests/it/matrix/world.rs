@@ -222,12 +222,11 @@ impl World {
         let mut answer = c.authenticate(login.clone(), scope.clone()).await;
         let names: Vec<&str> = vec!["member", "reader"];
         let has = |answer: &Answer| {
-            let roles = answer.status == 201
+            answer.status == 201
                 && answer.json()["token"]["roles"].as_array().is_some_and(|r| {
                     r.len() == names.len()
                         && r.iter().all(|r| names.contains(&r["name"].as_str().unwrap_or_default()))
-                });
-            roles
+                })
         };
         if !has(&answer) {
             for role in ["admin", "domain_role"] {

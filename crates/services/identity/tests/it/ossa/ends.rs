@@ -339,8 +339,7 @@ async fn ossa_2013_025_ten_thousand_tokens_and_their_revocations() {
         let mut rng = rand::rng();
         let now = Timestamp::now();
         let domain = |n: u32| DomainRef { id: format!("domain{n}"), name: format!("d{n}") };
-        let mut seq = 1_000_000;
-        for n in 0..10_000 {
+        for (seq, n) in (1_000_000..).zip(0..10_000) {
             let mut claims = TokenClaims {
                 sub: id::hex(),
                 name: "x".into(),
@@ -376,7 +375,6 @@ async fn ossa_2013_025_ten_thousand_tokens_and_their_revocations() {
                 expires_at: claims.exp_us,
                 ..Default::default()
             };
-            seq += 1;
             match rng.random_range(0..7) {
                 0 => rule.user_id = Some(claims.sub.clone()),
                 1 if claims.project.is_some() => rule.project_id = claims.project.clone().map(|p| p.id),

@@ -60,7 +60,7 @@ fn spellings(token: &str) -> Vec<String> {
     ];
     for at in 0..3 {
         for encoded in [
-            URL_SAFE.encode(&raw[at]) + if raw[at].len() % 3 == 0 { "=" } else { "" },
+            URL_SAFE.encode(&raw[at]) + if raw[at].len().is_multiple_of(3) { "=" } else { "" },
             STANDARD.encode(&raw[at]),
             hex::encode(&raw[at]),
             format!("{}=", parts[at]),

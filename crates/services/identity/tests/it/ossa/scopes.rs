@@ -186,10 +186,10 @@ async fn ossn_0006_no_name_is_cut_or_folded() {
             assert_eq!(made["user"]["name"], *name);
         }
         for (n, name) in names.iter().enumerate() {
-            for m in 0..names.len() {
+            for (m, other) in names.iter().enumerate() {
                 if n == m || n % 5 == m % 5 {
                     let status = c.login(name, &format!("pw{m}"), json!("unscoped")).await.status;
-                    assert_eq!(status == 201, n == m, "{name:?} with the password of {:?}", names[m]);
+                    assert_eq!(status == 201, n == m, "{name:?} with the password of {other:?}");
                 }
             }
             let token = c.login(name, &format!("pw{n}"), json!("unscoped")).await.is(201).json();
