@@ -3,7 +3,7 @@
 use crate::{Access, ApiError, Ctx, Route, Style, access_rules, base_url, nova, server::ServiceSpec};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    body::{BoxBody, EitherBody, MessageBody},
+    body::{BodySize, BoxBody, EitherBody, MessageBody},
     dev::{ResourceDef, ServiceRequest, ServiceResponse},
     error::InternalError,
     guard::{Guard, GuardContext},
@@ -12,14 +12,16 @@ use actix_web::{
         header::{HeaderMap, HeaderValue},
     },
     middleware::Next,
-    web,
+    web::{self, Bytes},
 };
 use ferrostack_model::{Caller, Error, ErrorKind, Feature, Microversion, Result, id};
 use futures_util::FutureExt;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use std::{
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{Arc, LazyLock},
+    task::Poll,
     time::Instant,
 };
 
@@ -91,9 +93,30 @@ impl Guard for InWindow {
     }
 }
 
-/// The rest of a body that nobody will read, kept in its answer: the connection is closed after an answer with one. A
-/// dropped one would be read to its end, which may never come.
+/// The rest of a body that nobody will read. See [`Answer`].
 pub(crate) struct Unread(#[allow(dead_code)] pub(crate) actix_web::dev::Payload);
+
+/// The body of an answer that comes before the request's end. What is unread is kept until all is sent: the connection
+/// is closed then. Of a dropped one all chunks would be read, of which there may be no end.
+struct Answer {
+    body: BoxBody,
+    _unread: Unread,
+}
+
+impl MessageBody for Answer {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
+}
 
 /// What the edge learns before the handler runs.
 struct Prepared {
@@ -179,7 +202,10 @@ pub async fn edge<B: MessageBody + 'static>(
     }
     let unread = response.request().extensions_mut().remove::<Unread>();
     if let Some(unread) = unread {
-        response.response_mut().extensions_mut().insert(unread);
+        response = response.map_body(|_, body| match body {
+            EitherBody::Right { body } => EitherBody::right(BoxBody::new(Answer { body, _unread: unread })),
+            left => left,
+        });
     }
     headers(response.headers_mut(), &spec, &request_id, stamp.as_deref());
 
