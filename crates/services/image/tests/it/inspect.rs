@@ -70,6 +70,33 @@ fn archives_go_into_their_containers_only() {
 }
 
 /// What qemu-img makes passes, where it is installed.
+/// QEMU rewrites the content id in place: a shorter one leaves the end of the old text after the new one's.
+#[test]
+fn a_shorter_content_id_leaves_a_tail() {
+    if Command::new("qemu-img").arg("--version").output().is_err() {
+        eprintln!("qemu-img is not installed: skipped");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let done = Command::new("qemu-img").args(["create", "-f", "vmdk"]).arg(&out).arg("9M").output().unwrap();
+    assert!(done.status.success());
+    let image = std::fs::read(&out).unwrap();
+    let text = image.windows(20).position(|w| w == b"# Disk DescriptorFil").unwrap();
+    let end = text + image[text..].iter().position(|b| *b == 0).unwrap();
+    let with = |tail: &[u8]| {
+        let mut changed = image.clone();
+        changed[end + 1..end + 1 + tail.len()].copy_from_slice(tail);
+        std::fs::write(&out, changed).unwrap();
+        inspect(&File::open(&out).unwrap(), &declared("vmdk", "bare"))
+    };
+    for length in 0..=8 {
+        assert!(with(&image[end - length..end]).is_ok(), "{length}");
+    }
+    assert!(with(&image[end - 9..end]).is_err());
+    assert!(with(b"x").is_err() && with(b"\0x").is_err());
+}
+
 #[test]
 fn real_images_pass() {
     if Command::new("qemu-img").arg("--version").output().is_err() {
