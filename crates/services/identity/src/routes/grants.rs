@@ -165,23 +165,12 @@ impl Named {
     }
 
     fn enforce(&self, ctx: &Ctx, path: &str, verb: Verb) -> Result<()> {
-        let mut target: Vec<(&str, &str)> = Vec::new();
-        if let Some(role) = &self.role {
-            target.push(("target.role.name", &role.name));
-            target.push(("target.role.domain_id", input::or_none(&role.domain_id)));
-        }
-        if let Some(user) = &self.user {
-            target.push(("target.user.domain_id", &user.domain_id));
-        }
-        if let Some(group) = &self.group {
-            target.push(("target.group.domain_id", &group.domain_id));
-        }
-        if let Some(found) = &self.target {
-            match self.row.target_kind.as_str() {
-                "domain" => target.push(("target.domain.id", &found.id)),
-                _ => target.push(("target.project.domain_id", input::or_none(&found.domain_id))),
-            }
-        }
+        let actor = match (&self.user, &self.group) {
+            (Some(user), _) => Some(("target.user.domain_id", user.domain_id.as_str())),
+            (None, Some(group)) => Some(("target.group.domain_id", group.domain_id.as_str())),
+            (None, None) => None,
+        };
+        let target = policy_target(self.role.as_ref(), actor, self.target.as_ref(), &self.row.target_kind);
         ctx.enforce(rules(path)[verb as usize][0], &target)
     }
 
@@ -205,6 +194,27 @@ impl Named {
             self.row.role_id, self.row.actor_id, self.row.target_id
         ))
     }
+}
+
+/// What the policy of grants is asked about: the role, whose domain gets it, and where.
+fn policy_target<'a>(
+    role: Option<&'a Role>,
+    actor: Option<(&'a str, &'a str)>,
+    place: Option<&'a Project>,
+    kind: &str,
+) -> Vec<(&'a str, &'a str)> {
+    let mut target = Vec::from_iter(actor);
+    if let Some(role) = role {
+        target.push(("target.role.name", role.name.as_str()));
+        target.push(("target.role.domain_id", input::or_none(&role.domain_id)));
+    }
+    if let Some(place) = place {
+        target.push(match kind {
+            "domain" => ("target.domain.id", place.id.as_str()),
+            _ => ("target.project.domain_id", input::or_none(&place.domain_id)),
+        });
+    }
+    target
 }
 
 async fn named(app: &App, ctx: &Ctx, req: &HttpRequest, verb: Verb) -> Result<Named> {
@@ -322,17 +332,8 @@ pub(super) async fn could_give(
         };
         let role = store::role::get(app.db.reader(), &row.role_id).await?;
         let place = store::project::get(app.db.reader(), &row.target_id).await?;
-        let mut target =
-            vec![(if user { "target.user.domain_id" } else { "target.group.domain_id" }, domain_id)];
-        if let Some(role) = &role {
-            target.push(("target.role.name", &role.name));
-            target.push(("target.role.domain_id", input::or_none(&role.domain_id)));
-        }
-        match &place {
-            Some(place) if row.target_kind == "domain" => target.push(("target.domain.id", &place.id)),
-            Some(place) => target.push(("target.project.domain_id", input::or_none(&place.domain_id))),
-            None => {}
-        }
+        let actor = (if user { "target.user.domain_id" } else { "target.group.domain_id" }, domain_id);
+        let target = policy_target(role.as_ref(), Some(actor), place.as_ref(), &row.target_kind);
         ctx.enforce(rule, &target).map_err(|_| faults::forbidden_action(&format!("{action}.")))?;
     }
     Ok(())
