@@ -1,6 +1,6 @@
 //! What every handler and reconciler reaches.
 
-use crate::files::FileStore;
+use crate::stores::Stores;
 use async_trait::async_trait;
 use ferrostack_bus::Bus;
 use ferrostack_db::Db;
@@ -16,7 +16,7 @@ pub struct App {
     /// Our tables.
     pub db: Db,
     /// Image data.
-    pub files: FileStore,
+    pub stores: Stores,
     /// For `/healthcheck`.
     pub bus: Arc<dyn Bus>,
     /// Wakes the reconciler.
@@ -29,25 +29,28 @@ impl App {
         Timestamp::now().plus_seconds(self.settings.upload_lease_seconds.max(1))
     }
 
-    /// Runs what blocks on the disk away from the async threads.
-    pub async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&FileStore) -> T + Send + 'static,
-    ) -> Result<T> {
-        let files = self.files.clone();
-        tokio::task::spawn_blocking(move || work(&files))
-            .await
-            .map_err(|e| Error::internal(format!("blocking task: {e}")))
+    /// Runs what blocks away from the async threads.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("blocking task: {e}")))
+    }
+
+    /// Whether all stores can be reached; the error names the one that cannot.
+    async fn ping_stores(&self) -> Result<()> {
+        for store in self.stores.iter() {
+            let done = store.run(|store| store.ping()).await;
+            done.map_err(|e| Error::unavailable(format!("image store {}: {e}", store.id)))?;
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl HealthCheck for App {
     async fn check(&self) -> Vec<(&'static str, Result<()>)> {
-        let store = match self.blocking(FileStore::ping).await {
-            Ok(done) => done.map_err(|e| Error::unavailable(format!("image store: {e}"))),
-            Err(error) => Err(error),
-        };
-        vec![("database", self.db.ping().await), ("bus", self.bus.ping().await), ("store", store)]
+        vec![
+            ("database", self.db.ping().await),
+            ("bus", self.bus.ping().await),
+            ("store", self.ping_stores().await),
+        ]
     }
 }

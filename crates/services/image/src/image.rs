@@ -1,6 +1,6 @@
 //! An image record and its states.
 
-use crate::inspect::Declared;
+use crate::{inspect::Declared, store::location::Location};
 use ferrostack_model::{Error, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +123,7 @@ pub struct Image {
     pub protected: bool,
     /// Left out of lists.
     pub os_hidden: bool,
-    /// Name in the store directory.
+    /// Name of the staged object in the default store.
     pub file: Option<String>,
     /// Token of the upload under way.
     pub upload: Option<String>,
@@ -137,6 +137,8 @@ pub struct Image {
     pub properties: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeSet<String>,
+    /// Where the data is, in order.
+    pub locations: Vec<Location>,
 }
 
 impl Image {

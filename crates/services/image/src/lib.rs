@@ -1,9 +1,8 @@
-//! Glance v2: image records, their data in a file store, and a check of everything that is uploaded.
+//! Glance v2: image records, their data in stores, and a check of everything that is uploaded.
 
 pub mod app;
 pub mod attributes;
 pub mod download;
-pub mod files;
 pub mod image;
 pub mod import;
 pub mod inspect;
@@ -14,6 +13,7 @@ pub mod receive;
 pub mod reconcile;
 pub mod routes;
 pub mod store;
+pub mod stores;
 pub mod task;
 pub mod upload;
 pub mod view;
@@ -22,7 +22,7 @@ use app::App;
 use ferrostack_bus::Bus;
 use ferrostack_db::Db;
 use ferrostack_http::{Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
-use ferrostack_model::{Error, Result};
+use ferrostack_model::Result;
 use ferrostack_policy::Enforcer;
 use ferrostack_settings::Settings;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
 
-/// Starts the service: tables, store directory, reconcilers (until `stop`) and the HTTP server.
+/// Starts the service: tables, stores, reconcilers (until `stop`) and the HTTP server.
 pub async fn start(
     settings: &Settings,
     bus: Arc<dyn Bus>,
@@ -43,10 +43,8 @@ pub async fn start(
     if let Some(file) = &settings.image.policy_file {
         policy.load(file)?;
     }
-    let directory = &settings.image.store_directory;
-    let files = files::FileStore::open(directory)
-        .map_err(|e| Error::internal(format!("image.store_directory {}: {e}", directory.display())))?;
-    let app = Arc::new(App { settings: settings.image.clone(), db, files, bus, work: Default::default() });
+    let stores = stores::Stores::single(&settings.image.store_directory)?;
+    let app = Arc::new(App { settings: settings.image.clone(), db, stores, bus, work: Default::default() });
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {
         name: "image",

@@ -1,11 +1,14 @@
 //! Receiving image data: written and hashed on blocking threads, a batch at a time, while the next arrives.
 
-use crate::{files::FileStore, store::upload::Received};
+use crate::{
+    store::upload::Received,
+    stores::{Backend, Writer},
+};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use ferrostack_model::{Error, ErrorKind, Result};
 use md5::{Digest, Md5};
-use std::{fs::File, io, io::Write, sync::Arc};
+use std::{io, sync::Arc};
 use tokio::task::JoinHandle;
 
 /// Bytes handed to the blocking threads at once. At most two batches of an upload are in memory.
@@ -13,14 +16,14 @@ const BATCH: usize = 1 << 20;
 
 /// What has been written so far.
 struct Written {
-    file: File,
+    object: Box<dyn Writer>,
     sha512: digest::Context,
     md5: Md5,
 }
 
 type Pending = JoinHandle<io::Result<Written>>;
 
-/// A file that grows.
+/// An object that grows.
 pub struct Receiver {
     name: String,
     /// `None` only after a failure.
@@ -32,12 +35,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Begins the file `name`; more than `limit` bytes are refused.
-    pub fn new(files: &FileStore, name: &str, limit: u64) -> Self {
-        let (files, owned) = (files.clone(), name.to_owned());
+    /// Begins the object `name` in `store`; more than `limit` bytes are refused.
+    pub fn new(store: &Arc<Backend>, name: &str, limit: u64) -> Self {
+        let (store, owned) = (store.clone(), name.to_owned());
         let pending = tokio::task::spawn_blocking(move || {
-            let file = files.create(&owned)?;
-            Ok(Written { file, sha512: digest::Context::new(&digest::SHA512), md5: Md5::new() })
+            let object = store.create(&owned)?;
+            Ok(Written { object, sha512: digest::Context::new(&digest::SHA512), md5: Md5::new() })
         });
         Self { name: name.to_owned(), pending: Some(pending), batch: Vec::new(), batched: 0, size: 0, limit }
     }
@@ -69,8 +72,8 @@ impl Receiver {
         }
     }
 
-    /// Everything is there: the open file and what it holds. Not durable yet.
-    pub async fn finish(mut self) -> Result<(File, Received)> {
+    /// Everything is there: the object and what it holds. Not durable yet.
+    pub async fn finish(mut self) -> Result<(Box<dyn Writer>, Received)> {
         self.flush().await?;
         let written = self.settle().await?;
         let size = i64::try_from(self.size).map_err(|_| too_large(self.limit))?;
@@ -81,13 +84,13 @@ impl Receiver {
             checksum: hex::encode(written.md5.finalize()),
             sha512: hex::encode(written.sha512.finish()),
         };
-        Ok((written.file, received))
+        Ok((written.object, received))
     }
 }
 
 /// Writes and sha512 on one thread, md5 on another: md5 alone is as slow as the other two.
 async fn write(written: Written, batch: Arc<Vec<Bytes>>) -> io::Result<Written> {
-    let Written { mut file, mut sha512, mut md5 } = written;
+    let Written { mut object, mut sha512, mut md5 } = written;
     let again = batch.clone();
     let other = tokio::task::spawn_blocking(move || {
         for chunk in again.iter() {
@@ -96,15 +99,15 @@ async fn write(written: Written, batch: Arc<Vec<Bytes>>) -> io::Result<Written> 
         md5
     });
     let main = tokio::task::spawn_blocking(move || {
+        object.write(&batch)?;
         for chunk in batch.iter() {
-            file.write_all(chunk)?;
             sha512.update(chunk);
         }
-        Ok::<_, io::Error>((file, sha512))
+        Ok::<_, io::Error>((object, sha512))
     });
-    let (file, sha512) = main.await.map_err(io::Error::other)??;
+    let (object, sha512) = main.await.map_err(io::Error::other)??;
     let md5 = other.await.map_err(io::Error::other)?;
-    Ok(Written { file, sha512, md5 })
+    Ok(Written { object, sha512, md5 })
 }
 
 fn too_large(limit: u64) -> Error {

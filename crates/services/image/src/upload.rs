@@ -1,16 +1,16 @@
 //! From the bytes of a request to the data of an image.
 //!
 //! The upload owns the image by a token and a lease that it renews while it lives. If it ends in any way but
-//! success (refusal, disconnect, panic, dropped future) the image goes back to queued and its file goes; if the
+//! success (refusal, disconnect, panic, dropped future) the image goes back to queued and its object goes; if the
 //! process dies the reconciler does the same when the lease has run out.
 
 use crate::{
     app::App,
-    files::FileStore,
     image::{Image, Status},
     inspect,
     receive::{Receiver, storage_error},
     store::upload as store,
+    stores::{Backend, object_name},
 };
 use bytes::Bytes;
 use ferrostack_db::Change;
@@ -29,22 +29,30 @@ struct Upload {
     app: Arc<App>,
     image_id: String,
     token: String,
+    into: Arc<Backend>,
     heartbeat: AbortHandle,
     done: bool,
 }
 
 impl Upload {
-    async fn begin(app: &Arc<App>, image: &Image, to: Status) -> Result<Self> {
+    async fn begin(app: &Arc<App>, image: &Image, to: Status, into: &Arc<Backend>) -> Result<Self> {
         let token = id::hex();
         if store::begin(&app.db, &image.id, to, &token, app.lease()).await? != Change::Updated {
             return Err(not_allowed(image.status, to));
         }
         let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone())).abort_handle();
-        Ok(Self { app: app.clone(), image_id: image.id.clone(), token, heartbeat, done: false })
+        Ok(Self {
+            app: app.clone(),
+            image_id: image.id.clone(),
+            token,
+            into: into.clone(),
+            heartbeat,
+            done: false,
+        })
     }
 
-    fn file(&self) -> String {
-        FileStore::name(&self.image_id, &self.token)
+    fn object(&self) -> String {
+        object_name(&self.image_id, &self.token)
     }
 }
 
@@ -55,34 +63,41 @@ impl Drop for Upload {
         if !self.done
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(give_back(self.app.clone(), self.image_id.clone(), self.token.clone()));
+            runtime.spawn(give_back(
+                self.app.clone(),
+                self.image_id.clone(),
+                self.token.clone(),
+                self.into.clone(),
+            ));
         }
     }
 }
 
-/// Ends an upload that failed: the image is queued again and the file goes.
+/// Ends an upload that failed: the image is queued again and the object goes.
 ///
-/// The record first: a file without a record is swept, a record without its file would be a lie.
-async fn give_back(app: Arc<App>, id: String, token: String) {
-    let file = FileStore::name(&id, &token);
+/// The record first: an object without a record is swept, a record without its object would be a lie.
+async fn give_back(app: Arc<App>, id: String, token: String, store: Arc<Backend>) {
+    let object = object_name(&id, &token);
     match store::abort(&app.db, &id, &token).await {
         Ok(Change::Updated) => {}
-        Ok(_) if is_stored(&app, &id, &file).await => return,
+        Ok(_) if is_stored(&app, &id, &object).await => return,
         Ok(_) => {}
         Err(error) => {
             tracing::warn!(image = id, error = error.for_log(), "upload left to the reconciler");
             return;
         }
     }
-    if let Ok(Err(error)) = app.blocking(move |files| files.remove(&file)).await {
-        tracing::warn!(image = id, %error, "file of a failed upload left to the sweep");
+    if let Err(error) = store.remove(&object).await {
+        tracing::warn!(image = id, error = error.for_log(), "object of a failed upload left to the sweep");
     }
 }
 
-/// Whether the record names `file`; yes if that cannot be found out.
-async fn is_stored(app: &App, id: &str, file: &str) -> bool {
+/// Whether the record names `object`; yes if that cannot be found out.
+async fn is_stored(app: &App, id: &str, object: &str) -> bool {
     match crate::store::image::get(&app.db, id).await {
-        Ok(image) => image.is_some_and(|i| i.file.as_deref() == Some(file)),
+        Ok(image) => image.is_some_and(|i| {
+            i.file.as_deref() == Some(object) || i.locations.iter().any(|l| l.name == object)
+        }),
         Err(_) => true,
     }
 }
@@ -97,17 +112,23 @@ async fn beat(app: Arc<App>, id: String, token: String) {
     }
 }
 
-/// Receives the data of a queued image. `to` is what it is meanwhile: saving, and then it is checked and becomes
+/// Receives the data of a queued image into a store. `to` is what it is meanwhile: saving, and then it is checked and becomes
 /// active; or uploading, and then it stays so with the data staged for an import.
-pub async fn receive<S, E>(app: &Arc<App>, image: &Image, to: Status, body: S) -> Result<()>
+pub async fn receive<S, E>(
+    app: &Arc<App>,
+    image: &Image,
+    to: Status,
+    into: &Arc<Backend>,
+    body: S,
+) -> Result<()>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let mut upload = Upload::begin(app, image, to).await?;
+    let mut upload = Upload::begin(app, image, to, into).await?;
     let result = fill(&upload, image, to, body).await;
     if result.is_err() {
-        give_back(app.clone(), upload.image_id.clone(), upload.token.clone()).await;
+        give_back(app.clone(), upload.image_id.clone(), upload.token.clone(), into.clone()).await;
     }
     upload.done = true;
     result
@@ -119,8 +140,8 @@ where
     E: std::fmt::Display,
 {
     let app = &upload.app;
-    let name = upload.file();
-    let mut receiver = Receiver::new(&app.files, &name, app.settings.max_image_bytes);
+    let name = upload.object();
+    let mut receiver = Receiver::new(&upload.into, &name, app.settings.max_image_bytes);
     loop {
         match tokio::time::timeout(SILENCE, body.next()).await {
             Ok(Some(Ok(chunk))) => receiver.push(chunk).await?,
@@ -133,15 +154,16 @@ where
             Err(_) => return Err(Error::bad_request("No image data arrived for too long.")),
         }
     }
-    let (file, mut received) = receiver.finish().await?;
+    let (object, mut received) = receiver.finish().await?;
     let declared = image.declared(app.settings.max_virtual_bytes);
     let checked = to == Status::Saving;
     let found = app
-        .blocking(move |files| {
-            let found =
-                if checked { Some(inspect::inspect(&file, &declared).map_err(refused)?) } else { None };
-            files.publish(&name, &file).map_err(storage_error)?;
-            Ok::<_, Error>(found)
+        .blocking(move || {
+            let stored = object.publish().map_err(storage_error)?;
+            if !checked {
+                return Ok(None);
+            }
+            inspect::inspect_at(&stored, stored.size(), &declared).map(Some).map_err(refused)
         })
         .await??;
     received.virtual_size = found.and_then(|f| f.virtual_size).map(bytes);
@@ -158,7 +180,9 @@ fn bytes(number: u64) -> i64 {
 async fn commit(upload: &Upload, end: Status, received: &store::Received) -> Result<()> {
     let mut attempt = 1;
     loop {
-        match store::finish(&upload.app.db, &upload.image_id, &upload.token, end, received).await {
+        match store::finish(&upload.app.db, &upload.image_id, &upload.token, end, &upload.into.id, received)
+            .await
+        {
             Ok(Change::Updated) => return Ok(()),
             // A statement whose answer was lost may have been done.
             Ok(_) if attempt > 1 && is_stored(&upload.app, &upload.image_id, &received.file).await => {

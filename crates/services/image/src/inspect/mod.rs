@@ -59,6 +59,11 @@ pub fn inspect(file: &File, declared: &Declared) -> Checked<Found> {
     inspect_source(&Source::new(file, size), declared)
 }
 
+/// Checks something of `size` bytes that lies anywhere.
+pub fn inspect_at(bytes: &dyn ReadAt, size: u64, declared: &Declared) -> Checked<Found> {
+    inspect_source(&Source::new(bytes, size), declared)
+}
+
 /// Checks bytes in memory (tests and fuzzing).
 pub fn inspect_bytes(bytes: &[u8], declared: &Declared) -> Checked<Found> {
     inspect_source(&Source::new(&bytes, bytes.len() as u64), declared)

@@ -1,14 +1,16 @@
-//! What brings records and files back together, with no input but the two: on a timer, and when woken.
+//! What brings records and stores back together, with no input but the two: on a timer, and when woken.
 
-pub mod files;
+pub mod objects;
 pub mod uploads;
 
 use crate::app::App;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Every so many rounds the store directory is compared with the records.
+/// Every so many rounds the store directories are compared with the records.
 const SWEEP_EVERY: u64 = 12;
+/// Every so many rounds all other stores are, too.
+const SWEEP_ALL_EVERY: u64 = 60;
 
 /// Runs until `stop`. The first round is at once and complete.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -18,9 +20,9 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             tracing::warn!(error = error.for_log(), "uploads not reconciled");
         }
         if round % SWEEP_EVERY == 0
-            && let Err(error) = files::reconcile(&app).await
+            && let Err(error) = objects::reconcile(&app, round % SWEEP_ALL_EVERY == 0).await
         {
-            tracing::warn!(error = error.for_log(), "store directory not swept");
+            tracing::warn!(error = error.for_log(), "stores not swept");
         }
         tokio::select! {
             () = stop.cancelled() => return,

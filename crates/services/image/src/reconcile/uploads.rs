@@ -8,7 +8,7 @@ pub async fn reconcile(app: &App) -> Result<()> {
     let aborted = upload::abort_expired(&app.db, Timestamp::now()).await?;
     if aborted > 0 {
         tracing::warn!(images = aborted, "uploads of dead uploaders taken back");
-        crate::reconcile::files::reconcile(app).await?;
+        crate::reconcile::objects::reconcile(app, true).await?;
     }
     loop {
         let token = id::hex();

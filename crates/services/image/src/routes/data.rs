@@ -67,7 +67,7 @@ async fn take(
         let seen = load(&app, &ctx, &path).await?;
         seen.enforce(&ctx, rule)?;
         check(&req, &seen, to, app.settings.max_image_bytes)?;
-        upload::receive(&app, &seen.image, to, &mut body).await
+        upload::receive(&app, &seen.image, to, app.stores.default(), &mut body).await
     }
     .await;
     if let Err(error) = result {
@@ -132,21 +132,16 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
         )
         .into());
     }
-    let (Some(name), Some(size), true) = (image.file, image.size, image.status.has_data()) else {
+    let (Some(size), true) = (image.size, image.status.has_data()) else {
         return no_content();
     };
     let size = u64::try_from(size).unwrap_or(0);
     let range = req.headers().get(header::RANGE).and_then(|v| v.to_str().ok());
     let range = download::range(range, size)?;
-    let opened = app.blocking(move |files| files.read(&name)).await?;
-    let file = match opened {
-        Ok(file) => file,
+    let Some(object) = download::open(&app.stores, &image).await? else {
         // Deleted between our look at the record and now.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            load(&app, &ctx, &path).await?;
-            return Err(Error::internal(format!("the data of image {} is missing", image.id)).into());
-        }
-        Err(error) => return Err(Error::unavailable(format!("image store: {error}")).into()),
+        load(&app, &ctx, &path).await?;
+        return Err(Error::internal(format!("the data of image {} is missing", image.id)).into());
     };
     let mut answer = match &range {
         Some(part) => {
@@ -161,5 +156,5 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
         answer.insert_header(("Content-MD5", md5.as_str()));
     }
     answer.insert_header((header::ACCEPT_RANGES, "bytes")).content_type("application/octet-stream");
-    Ok(answer.body(download::body(file, range.unwrap_or(0..size))))
+    Ok(answer.body(download::body(object, range.unwrap_or(0..size))))
 }

@@ -7,6 +7,7 @@ use crate::{
     image::{Image, Status, Visibility},
     patch,
     query::ListQuery,
+    reconcile,
     store::{self, list::Viewer},
     view,
 };
@@ -101,6 +102,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         generation: 1,
         properties: Default::default(),
         tags: Default::default(),
+        locations: Vec::new(),
     };
     for (name, value) in attributes {
         attributes::set(&mut image, name, value)?;
@@ -190,8 +192,11 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiRe
             ))
             .into());
         }
-        if store::image::delete(&app.db, &seen.image).await? == Change::Updated {
-            crate::reconcile::files::remove_deleted(&app, seen.image.id, seen.image.file).await;
+        if store::image::delete(&app.db, &seen.image, &app.stores.default().id).await? == Change::Updated {
+            // What fails is tried again by the reconciler.
+            if let Err(error) = reconcile::objects::remove_condemned(&app, Some(&seen.image.id)).await {
+                tracing::warn!(image = seen.image.id, error = error.for_log(), "data left for later");
+            }
             return no_content();
         }
     }

@@ -1,6 +1,6 @@
 //! Image records.
 
-use super::Sql;
+use super::{Sql, location};
 use crate::image::{Image, Status, Visibility};
 use ferrostack_db::{
     Change, Db, Tx, db_error, is_unique_violation,
@@ -134,8 +134,9 @@ pub async fn set_status(db: &Db, id: &str, from: [Status; 2], to: Status) -> Res
     Ok(if done.rows_affected() == 0 { Change::Stale } else { Change::Updated })
 }
 
-/// Deletes the image unless it is protected or changed since; its file is still to be removed.
-pub async fn delete(db: &Db, image: &Image) -> Result<Change> {
+/// Deletes the image unless it is protected or changed since; its data (staged data lies in the store `staged_in`)
+/// is still to be removed.
+pub async fn delete(db: &Db, image: &Image, staged_in: &str) -> Result<Change> {
     let mut tx = db.begin_write().await?;
     let now = Timestamp::now().0;
     let done = sqlx::query(
@@ -162,6 +163,7 @@ pub async fn delete(db: &Db, image: &Image) -> Result<Change> {
     ] {
         sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
     }
+    location::condemn_all(&mut tx, &image.id, staged_in).await?;
     tx.commit().await.map_err(db_error)?;
     Ok(Change::Updated)
 }
@@ -193,6 +195,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Image> {
                 generation: row.try_get("generation")?,
                 properties: Default::default(),
                 tags: Default::default(),
+                locations: Vec::new(),
             },
             row.try_get("status")?,
             row.try_get("visibility")?,
@@ -205,7 +208,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Image> {
     Ok(image)
 }
 
-/// Adds properties and tags to `images`.
+/// Adds properties, tags and locations to `images`.
 pub(super) async fn add_parts(db: &AnyPool, images: &mut [Image]) -> Result<()> {
     if images.is_empty() {
         return Ok(());
@@ -225,6 +228,11 @@ pub(super) async fn add_parts(db: &AnyPool, images: &mut [Image]) -> Result<()> 
     for row in sql.fetch_all(db).await.map_err(db_error)? {
         if let Some(i) = at.get(&get_text(&row, 0)?) {
             images[*i].tags.insert(get_text(&row, 1)?);
+        }
+    }
+    for (id, locations) in location::of_images(db, at.keys().cloned()).await? {
+        if let Some(i) = at.get(&id) {
+            images[*i].locations = locations;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod list;
+pub mod location;
 pub mod member;
 pub mod task;
 pub mod upload;

@@ -3,7 +3,10 @@
 //! An upload owns its image by a random token. Every write of it names the token, so an upload whose lease ran
 //! out while it hung cannot touch the image any more.
 
-use super::task;
+use super::{
+    location::{self, Location},
+    task,
+};
 use crate::{image::Status, task::Task};
 use ferrostack_db::{
     Change, Db, Tx, db_error,
@@ -14,7 +17,7 @@ use ferrostack_model::{Result, Timestamp};
 /// What was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Name in the store directory.
+    /// Name of the object in its store.
     pub file: String,
     /// Bytes.
     pub size: i64,
@@ -59,15 +62,25 @@ pub async fn renew(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<C
         .map_err(db_error)
 }
 
-/// The data is durable: the image becomes `to`. `Stale` if the upload is not ours any more.
-pub async fn finish(db: &Db, id: &str, token: &str, to: Status, data: &Received) -> Result<Change> {
-    sqlx::query(
+/// The data is durable in the store `store`: the image becomes `to`, with the object as its location or, if it is
+/// still to be imported, as its staged data. `Stale` if the upload is not ours any more.
+pub async fn finish(
+    db: &Db,
+    id: &str,
+    token: &str,
+    to: Status,
+    store: &str,
+    data: &Received,
+) -> Result<Change> {
+    let staged = !to.has_data();
+    let mut tx = db.begin_write().await?;
+    let done = sqlx::query(
         "UPDATE image SET status = $1, file = $2, size = $3, virtual_size = $4, checksum = $5, os_hash_value = $6, \
          upload = NULL, lease_until = NULL, updated_at = $7, generation = generation + 1 \
          WHERE id = $8 AND upload = $9",
     )
     .bind(to.as_str())
-    .bind(&data.file)
+    .bind(staged.then_some(&data.file))
     .bind(data.size)
     .bind(data.virtual_size)
     .bind(&data.checksum)
@@ -75,10 +88,17 @@ pub async fn finish(db: &Db, id: &str, token: &str, to: Status, data: &Received)
     .bind(Timestamp::now().0)
     .bind(id)
     .bind(token)
-    .execute(db.writer())
+    .execute(&mut *tx)
     .await
-    .map(change)
-    .map_err(db_error)
+    .map_err(db_error)?;
+    if change(done) != Change::Updated {
+        return Ok(Change::Stale);
+    }
+    if !staged {
+        location::insert(&mut tx, &Location::new(id, store, &data.file), location::Status::Active).await?;
+    }
+    tx.commit().await.map_err(db_error)?;
+    Ok(Change::Updated)
 }
 
 /// The upload failed: back to queued.
@@ -153,8 +173,14 @@ pub async fn take_over_import(
     .map_err(db_error)
 }
 
-/// importing -> active, with what the inspection found.
-pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: Option<i64>) -> Result<Change> {
+/// importing -> active, with what the inspection found; the staged data, in the store `store`, is the image's now.
+pub async fn finish_import(
+    db: &Db,
+    id: &str,
+    token: &str,
+    store: &str,
+    virtual_size: Option<i64>,
+) -> Result<Change> {
     let mut tx = db.begin_write().await?;
     let done = sqlx::query(
         "UPDATE image SET status = 'active', virtual_size = $1, upload = NULL, lease_until = NULL, \
@@ -167,14 +193,19 @@ pub async fn finish_import(db: &Db, id: &str, token: &str, virtual_size: Option<
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    end_import(tx, id, change(done), None).await
+    let change = change(done);
+    if change == Change::Updated {
+        location::move_staged(&mut tx, id, store, location::Status::Active).await?;
+    }
+    end_import(tx, id, change, None).await
 }
 
-/// importing -> queued without data: the staged file was refused, because of `why`.
-pub async fn refuse_import(db: &Db, id: &str, token: &str, why: &str) -> Result<Change> {
+/// importing -> queued without data: what was staged in the store `store` was refused, because of `why`, and is to be
+/// removed.
+pub async fn refuse_import(db: &Db, id: &str, token: &str, store: &str, why: &str) -> Result<Change> {
     let mut tx = db.begin_write().await?;
     let done = sqlx::query(
-        "UPDATE image SET status = 'queued', file = NULL, size = NULL, virtual_size = NULL, checksum = NULL, \
+        "UPDATE image SET status = 'queued', size = NULL, virtual_size = NULL, checksum = NULL, \
          os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
          WHERE id = $1 AND upload = $2 AND status = 'importing'",
     )
@@ -183,7 +214,11 @@ pub async fn refuse_import(db: &Db, id: &str, token: &str, why: &str) -> Result<
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    end_import(tx, id, change(done), Some(why)).await
+    let change = change(done);
+    if change == Change::Updated {
+        location::condemn_staged(&mut tx, id, store).await?;
+    }
+    end_import(tx, id, change, Some(why)).await
 }
 
 async fn end_import(mut tx: Tx, id: &str, change: Change, failed: Option<&str>) -> Result<Change> {
@@ -192,49 +227,4 @@ async fn end_import(mut tx: Tx, id: &str, change: Change, failed: Option<&str>) 
         tx.commit().await.map_err(db_error)?;
     }
     Ok(change)
-}
-
-/// A file name or upload that a record knows of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The image.
-    pub id: String,
-    /// Stored or staged file.
-    pub file: Option<String>,
-    /// Upload under way.
-    pub upload: Option<String>,
-    /// The image is deleted: its file shall go.
-    pub deleted: bool,
-}
-
-/// Everything in the store directory that has a reason to be there, and the files of deleted images.
-pub async fn claims(db: &Db) -> Result<Vec<Claim>> {
-    let rows = sqlx::query(
-        "SELECT id, file, upload, CAST(CASE WHEN status = 'deleted' THEN 1 ELSE 0 END AS BIGINT) AS gone FROM image \
-         WHERE file IS NOT NULL OR upload IS NOT NULL",
-    )
-    .fetch_all(db.reader())
-    .await
-    .map_err(db_error)?;
-    rows.iter()
-        .map(|row| {
-            Ok(Claim {
-                id: row.try_get(0)?,
-                file: row.try_get(1)?,
-                upload: row.try_get(2)?,
-                deleted: row.try_get::<i64, _>(3)? != 0,
-            })
-        })
-        .collect::<sqlx::Result<_>>()
-        .map_err(db_error)
-}
-
-/// The deleted image's file is removed.
-pub async fn forget_file(db: &Db, id: &str) -> Result<()> {
-    sqlx::query("UPDATE image SET file = NULL WHERE id = $1 AND status = 'deleted'")
-        .bind(id)
-        .execute(db.writer())
-        .await
-        .map(|_| ())
-        .map_err(db_error)
 }

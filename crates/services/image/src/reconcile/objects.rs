@@ -1,0 +1,58 @@
+//! Objects without a record, and objects that are to be removed.
+
+use crate::{
+    app::App,
+    receive::storage_error,
+    store::location,
+    stores::{Backend, Kind, orphans},
+};
+use ferrostack_model::Result;
+
+/// One round: what no record names is removed. A store is read before the records, so an object that an upload
+/// begins meanwhile is not seen yet. Stores that are not directories are only looked through if `all`: that costs
+/// calls over the network.
+pub async fn reconcile(app: &App, all: bool) -> Result<()> {
+    for store in app.stores.iter().filter(|store| all || store.kind == Kind::File) {
+        // A store that cannot be reached does not keep the others.
+        if let Err(error) = sweep(app, store).await {
+            tracing::warn!(store = store.id, error = error.for_log(), "store not swept");
+        }
+    }
+    remove_condemned(app, None).await
+}
+
+async fn sweep(app: &App, store: &Backend) -> Result<()> {
+    let names = store.run(|store| store.list()).await.map_err(storage_error)?;
+    let claims = location::claims(&app.db).await?;
+    for name in orphans(names, &claims) {
+        tracing::warn!(store = store.id, object = name, "removing an object that belongs to no image");
+        if let Err(error) = store.remove(&name).await {
+            tracing::warn!(error = error.for_log(), "the object stays until the next round");
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is to be removed, of one image or of all. What fails is tried again by the next round.
+pub async fn remove_condemned(app: &App, image_id: Option<&str>) -> Result<()> {
+    for location in location::condemned(&app.db, image_id).await? {
+        let Some(store) = app.stores.get(&location.store) else {
+            tracing::warn!(
+                store = location.store,
+                object = location.name,
+                "in a store that is not configured"
+            );
+            continue;
+        };
+        match store.remove(&location.name).await {
+            Ok(()) => location::forget(&app.db, &location.id).await?,
+            Err(error) => tracing::warn!(
+                image = location.image_id,
+                store = location.store,
+                error = error.for_log(),
+                "data left for later"
+            ),
+        }
+    }
+    Ok(())
+}
