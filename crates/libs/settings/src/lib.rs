@@ -4,12 +4,14 @@
 
 mod agent;
 mod exposed;
+mod image_fetch;
 mod sections;
 mod security;
 mod telemetry;
 
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use exposed::{Exposed, exposed};
+pub use image_fetch::ImageFetch;
 pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,

@@ -224,6 +224,8 @@ pub struct Image {
     pub reconcile_ms: u64,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
+    /// What may be fetched from elsewhere.
+    pub fetch: crate::ImageFetch,
 }
 
 impl Default for Image {
@@ -237,6 +239,7 @@ impl Default for Image {
             upload_lease_seconds: 15,
             reconcile_ms: 5000,
             policy_file: None,
+            fetch: crate::ImageFetch::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod attributes;
 pub mod download;
+pub mod fetch;
 pub mod image;
 pub mod import;
 pub mod inspect;

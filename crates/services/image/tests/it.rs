@@ -3,6 +3,8 @@
 
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/web.rs"]
+mod web;
 
 #[path = "it/corpus.rs"]
 mod corpus;
@@ -10,6 +12,10 @@ mod corpus;
 mod crash;
 #[path = "it/data.rs"]
 mod data;
+#[path = "it/fetch.rs"]
+mod fetch;
+#[path = "it/fetch_tls.rs"]
+mod fetch_tls;
 #[path = "it/hostile.rs"]
 mod hostile;
 #[path = "it/inspect.rs"]
