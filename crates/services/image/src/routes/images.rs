@@ -61,12 +61,19 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         },
     };
     if query.limit == 0 {
-        return json(&view::image::images(&[], &pairs, false));
+        return json(&view::image::images(&[], &pairs, None));
     }
     let viewer = Viewer { project: caller.project_id().to_owned(), admin: caller.is_admin() };
-    let images = store::list::list(&app.db, &query, &viewer, marker.as_ref()).await?;
+    let mut images = store::list::list(&app.db, &query, &viewer, marker.as_ref()).await?;
     let full = i64::try_from(images.len()).is_ok_and(|n| n == query.limit);
-    json(&view::image::images(&images, &pairs, full))
+    let next = images.last().filter(|_| full).map(|image| image.id.clone());
+    // An operator may have made the rule narrower than what the database selects by.
+    images.retain(|image| {
+        let owns = image.owner.as_deref() == Some(caller.project_id());
+        let member = image.visibility == Visibility::Shared && !owns && !viewer.admin;
+        ctx.may("get_image", &image.target(caller.project_id(), member))
+    });
+    json(&view::image::images(&images, &pairs, next.as_deref()))
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {

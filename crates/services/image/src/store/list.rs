@@ -18,17 +18,127 @@ pub struct Viewer {
 }
 
 /// A page of what `viewer` sees, after `marker` if given.
+///
+/// What a project sees has up to four reasons. Each is a question of its own that one index answers in order, so
+/// that nobody's images are read that are not shown: with one `OR` of all, a project with few images among
+/// 100,000 of others would read them all.
 pub async fn list(db: &Db, query: &ListQuery, viewer: &Viewer, marker: Option<&Image>) -> Result<Vec<Image>> {
+    let sql = statement(query, viewer, marker);
+    let rows = sql.fetch_all(db.reader()).await.map_err(db_error)?;
+    let mut images = rows.iter().map(image::read).collect::<Result<Vec<_>>>()?;
+    image::add_parts(db.reader(), &mut images).await?;
+    Ok(images)
+}
+
+/// The statement of [`list`].
+pub(super) fn statement(query: &ListQuery, viewer: &Viewer, marker: Option<&Image>) -> Sql {
     let mut sql = Sql::new(image::COLUMNS);
+    let reasons = reasons(query, viewer);
+    if let [Reason::Everything] = reasons[..] {
+        page(&mut sql, &Reason::Everything, query, viewer, marker);
+        return sql;
+    }
+    sql.push(" WHERE id IN (");
+    for (i, reason) in reasons.iter().enumerate() {
+        sql.push(if i == 0 {
+            "SELECT id FROM (SELECT id FROM image"
+        } else {
+            " UNION SELECT id FROM (SELECT id FROM image"
+        });
+        page(&mut sql, reason, query, viewer, marker);
+        // PostgreSQL wants a name.
+        sql.push([") AS a", ") AS b", ") AS c", ") AS d"][i]);
+    }
+    sql.push(")");
+    ordered(&mut sql, query);
+    sql
+}
+
+/// Why an image is in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// An admin asks.
+    Everything,
+    /// It is the project's own.
+    Own,
+    /// It is for everybody.
+    For(Visibility),
+    /// It is shared with the project.
+    Member,
+}
+
+fn reasons(query: &ListQuery, viewer: &Viewer) -> Vec<Reason> {
+    if viewer.admin {
+        return vec![Reason::Everything];
+    }
+    let mut out = Vec::new();
+    if !viewer.project.is_empty() {
+        out.push(Reason::Own);
+        if matches!(query.scope, Scope::Usual | Scope::All | Scope::One(Visibility::Shared)) {
+            out.push(Reason::Member);
+        }
+    }
+    if matches!(query.scope, Scope::Usual | Scope::All | Scope::One(Visibility::Public)) {
+        out.push(Reason::For(Visibility::Public));
+    }
+    if matches!(query.scope, Scope::All | Scope::One(Visibility::Community)) {
+        out.push(Reason::For(Visibility::Community));
+    }
+    if out.is_empty() {
+        // Own and shared ones of a caller without a project: there are none.
+        out.push(Reason::Own);
+    }
+    out
+}
+
+/// The first page of the images that are shown for one reason.
+fn page(sql: &mut Sql, reason: &Reason, query: &ListQuery, viewer: &Viewer, marker: Option<&Image>) {
     sql.push(" WHERE status <> 'deleted'");
-    visible(&mut sql, query, viewer);
+    match reason {
+        Reason::Everything if query.scope == Scope::Usual => {
+            sql.push(" AND (visibility <> 'community' OR owner = ");
+            sql.bind(viewer.project.as_str());
+            sql.push(")");
+        }
+        Reason::Everything => {}
+        Reason::Own => {
+            sql.push(" AND owner = ");
+            sql.bind(viewer.project.as_str());
+        }
+        Reason::For(visibility) => {
+            sql.push(" AND visibility = ");
+            sql.bind(visibility.as_str());
+        }
+        Reason::Member => {
+            sql.push(
+                " AND visibility = 'shared' AND id IN (SELECT image_member.image_id FROM image_member \
+                 WHERE image_member.member = ",
+            );
+            sql.bind(viewer.project.as_str());
+            if let Some(status) = query.member_status {
+                sql.push(" AND image_member.status = ");
+                sql.bind(status);
+            }
+            sql.push(")");
+        }
+    }
+    if let Scope::One(one) = query.scope
+        && *reason != Reason::For(one)
+    {
+        sql.push(" AND visibility = ");
+        sql.bind(one.as_str());
+    }
     for filter in &query.filters {
         sql.push(" AND ");
-        condition(&mut sql, filter);
+        condition(sql, filter);
     }
     if let Some(marker) = marker {
-        after(&mut sql, &query.sort, marker);
+        after(sql, &query.sort, marker);
     }
+    ordered(sql, query);
+}
+
+fn ordered(sql: &mut Sql, query: &ListQuery) {
     for (i, (key, direction)) in query.sort.iter().enumerate() {
         sql.push(if i == 0 { " ORDER BY " } else { ", " });
         sql.push(column(*key));
@@ -39,45 +149,21 @@ pub async fn list(db: &Db, query: &ListQuery, viewer: &Viewer, marker: Option<&I
     }
     sql.push(" LIMIT ");
     sql.bind(query.limit);
-    let rows = sql.fetch_all(db.reader()).await.map_err(db_error)?;
-    let mut images = rows.iter().map(image::read).collect::<Result<Vec<_>>>()?;
-    image::add_parts(db.reader(), &mut images).await?;
-    Ok(images)
-}
-
-fn visible(sql: &mut Sql, query: &ListQuery, viewer: &Viewer) {
-    if let Scope::One(one) = query.scope {
-        sql.push(" AND visibility = ");
-        sql.bind(one.as_str());
-    }
-    if viewer.admin {
-        if query.scope == Scope::Usual {
-            sql.push(" AND (visibility <> 'community' OR owner = ");
-            sql.bind(viewer.project.as_str());
-            sql.push(")");
-        }
-        return;
-    }
-    sql.push(" AND (visibility = 'public' OR owner = ");
-    sql.bind(viewer.project.as_str());
-    if matches!(query.scope, Scope::All | Scope::One(Visibility::Community)) {
-        sql.push(" OR visibility = 'community'");
-    }
-    sql.push(
-        " OR (visibility = 'shared' AND EXISTS (SELECT 1 FROM image_member \
-         WHERE image_member.image_id = image.id AND image_member.member = ",
-    );
-    sql.bind(viewer.project.as_str());
-    if let Some(status) = query.member_status {
-        sql.push(" AND image_member.status = ");
-        sql.bind(status);
-    }
-    sql.push(")))");
 }
 
 fn condition(sql: &mut Sql, filter: &Filter) {
     match filter {
+        Filter::Text(_, values) if values.is_empty() => sql.push("1 = 0"),
+        Filter::Text(Text::OsHashAlgo, values) => sql.push(if values.iter().any(|v| v == "sha512") {
+            "(os_hash_value IS NOT NULL AND status IN ('active', 'deactivated'))"
+        } else {
+            "1 = 0"
+        }),
         Filter::Text(key, values) => {
+            // What is shown of the data is not what is staged.
+            if matches!(key, Text::Checksum | Text::OsHashValue) {
+                sql.push("status IN ('active', 'deactivated') AND ");
+            }
             sql.push(match key {
                 Text::Name => "name",
                 Text::Status => "status",
@@ -87,11 +173,15 @@ fn condition(sql: &mut Sql, filter: &Filter) {
                 Text::Checksum => "checksum",
                 Text::OsHashValue => "os_hash_value",
                 Text::Owner => "owner",
+                Text::OsHashAlgo => "id",
             });
             sql.push(" IN ");
             sql.bind_list(values.iter().cloned());
         }
         Filter::Number(key, op, value) => {
+            if matches!(key, Number::Size | Number::VirtualSize) {
+                sql.push("status IN ('active', 'deactivated') AND ");
+            }
             sql.push(match key {
                 Number::Size => "size",
                 Number::VirtualSize => "virtual_size",
@@ -113,11 +203,9 @@ fn condition(sql: &mut Sql, filter: &Filter) {
             });
             sql.bind(*value);
         }
-        Filter::Tag(tags) => {
-            sql.push(
-                "EXISTS (SELECT 1 FROM image_tag WHERE image_tag.image_id = image.id AND image_tag.tag IN ",
-            );
-            sql.bind_list(tags.iter().cloned());
+        Filter::Tag(tag) => {
+            sql.push("id IN (SELECT image_tag.image_id FROM image_tag WHERE image_tag.tag = ");
+            sql.bind(tag.as_str());
             sql.push(")");
         }
         Filter::Property(name, value) => {
@@ -162,6 +250,16 @@ fn bind_key(sql: &mut Sql, key: SortKey, image: &Image) {
 
 /// What comes after `marker` in this order: equal in the first keys and beyond it in the next.
 fn after(sql: &mut Sql, sort: &[(SortKey, Direction)], marker: &Image) {
+    // Says nothing new, but an index can begin there.
+    if let Some((key, direction)) = sort.first() {
+        sql.push(" AND ");
+        sql.push(column(*key));
+        sql.push(match direction {
+            Direction::Asc => " >= ",
+            Direction::Desc => " <= ",
+        });
+        bind_key(sql, *key, marker);
+    }
     for i in 0..sort.len() {
         sql.push(if i == 0 { " AND ((" } else { " OR (" });
         for (key, _) in &sort[..i] {

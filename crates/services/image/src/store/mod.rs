@@ -4,6 +4,8 @@ pub mod image;
 pub mod list;
 pub mod location;
 pub mod member;
+#[cfg(test)]
+mod plans;
 pub mod task;
 pub mod upload;
 
@@ -57,6 +59,12 @@ impl Sql {
             self.bind(value);
         }
         self.push(")");
+    }
+    /// Adds a statement to one that has no parameters yet.
+    #[cfg(test)]
+    pub fn append(&mut self, other: Self) {
+        self.text.push_str(&other.text);
+        self.values = other.values;
     }
     pub async fn fetch_all(self, db: &sqlx::AnyPool) -> sqlx::Result<Vec<sqlx::any::AnyRow>> {
         let mut query = sqlx::query::<Any>(sqlx::AssertSqlSafe(self.text));

@@ -42,8 +42,8 @@ pub fn image(image: &Image) -> Value {
     Value::Object(out)
 }
 
-/// A page of a list with its links. `pairs` is the query as it was sent, `full` whether more may follow.
-pub fn images(images: &[Image], pairs: &[(String, String)], full: bool) -> Value {
+/// A page of a list with its links. `pairs` is the query as it was sent, `next` the id after which more may follow.
+pub fn images(images: &[Image], pairs: &[(String, String)], next: Option<&str>) -> Value {
     let link = |marker: Option<&str>| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in pairs.iter().filter(|(name, _)| name != "marker") {
@@ -62,8 +62,8 @@ pub fn images(images: &[Image], pairs: &[(String, String)], full: bool) -> Value
         "first": link(None),
         "schema": "/v2/schemas/images",
     });
-    if let (true, Some(last)) = (full, images.last()) {
-        out["next"] = json!(link(Some(&last.id)));
+    if let Some(last) = next {
+        out["next"] = json!(link(Some(last)));
     }
     out
 }

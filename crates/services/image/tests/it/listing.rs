@@ -124,16 +124,139 @@ async fn filters() {
             ("?created_at=lt:2020-01-01T00:00:00Z".into(), &[]),
             ("?created_at=gt:2020-01-01T00:00:00%2B01:00".into(), &["a", "b,c"]),
             ("?updated_at=neq:2020-01-01T00:00:00Z".into(), &["a", "b,c"]),
+            (format!("?created_at={now}&name=a"), &["a"]),
             ("?checksum=x".into(), &[]),
+            ("?checksum=816df6f64deba63b029ca19d880ee10a".into(), &[]),
+            (format!("?os_hash_value={}", "a".repeat(128)), &[]),
+            ("?os_hash_algo=sha512".into(), &["a"]),
+            ("?os_hash_algo=md5".into(), &[]),
+            ("?name=in:".into(), &[]),
+            ("?name=in:a,".into(), &["a"]),
+            ("?name=eq:a".into(), &["a"]),
+            ("?name=zz&name=a".into(), &["a"]),
+            ("?deleted=true".into(), &["a", "b,c"]),
+            ("?tag=%20x%20".into(), &["a", "b,c"]),
+            ("?tag=in:x".into(), &[]),
+            ("?min_ram_min=1".into(), &["a"]),
+            ("?size_min=-1".into(), &["a"]),
+            ("?size_max=99999999999999999999999".into(), &["a"]),
+            ("?foo_min=5".into(), &[]),
             ("?name=%27%20OR%201%3D1--".into(), &[]),
             ("?%27%20OR%201%3D1--=x".into(), &[]),
         ] {
             assert_eq!(names(cloud, "member", &query).await, expected, "{query}");
         }
-        for bad in ["?size_min=x", "?protected=1", "?created_at=gt:x", "?visibility=foo", "?changes-since=x", "?name=in:", "?name=%00",
+        for bad in ["?size_min=x", "?protected=1", "?created_at=gt:x", "?visibility=foo", "?changes-since=x", "?name=neq:a", "?name=a:b", "?name=%00",
             "?%00=1", "?member_status=x", "?sort=name:up", "?sort=name&sort_key=id"]
         {
             assert_eq!(cloud.get("member", &format!("/v2/images{bad}")).await.0, 400, "{bad}");
+        }
+    })
+    .await;
+}
+
+/// What Glance says to what it does not understand.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_refusals() {
+    each(async |cloud| {
+        let none = "00000000-0000-0000-0000-000000000000";
+        let long = "x".repeat(3000);
+        for (query, text) in [
+            ("limit=x".to_owned(), "limit param must be an integer".to_owned()),
+            ("limit=-1".into(), "limit param must be positive".into()),
+            (format!("marker={none}"), format!("No image found with ID {none}")),
+            ("sort_key=bad".into(), "Invalid sort key: bad. It must be one of the following: name, status, container_format, disk_format, size, id, created_at, updated_at.".into()),
+            ("sort_dir=up".into(), "Invalid sort direction: up".into()),
+            ("sort=name&sort_key=id".into(), "Old and new sorting syntax cannot be combined".into()),
+            ("sort_key=name&sort_dir=asc&sort_dir=asc".into(), "Number of sort dirs does not match the number of sort keys".into()),
+            ("visibility=foo".into(), "Invalid visibility value: foo".into()),
+            ("member_status=x".into(), "Invalid status: x".into()),
+            ("protected=X".into(), "Invalid value 'x' for 'protected' filter. Valid values are 'true' or 'false'.".into()),
+            ("os_hidden=1".into(), "Invalid value '1' for 'os_hidden' filter. Valid values are 'true' or 'false'.".into()),
+            ("size_min=x".into(), "Unable to filter on a range with a non-numeric value.".into()),
+            ("created_at=gt:x".into(), "Bad \"created_at\" query filter format. Use ISO 8601 DateTime notation.".into()),
+            ("updated_at=in:2020-01-01T00:00:00Z".into(), "Unable to filter on a unknown operator.".into()),
+            ("status=neq:active".into(), "Unable to filter by unknown operator 'neq'.".into()),
+            ("name=in:%22a".into(), "Invalid filter value \"a. The quote is not closed.".into()),
+            ("changes-since=2020-01-01".into(), "The \"changes-since\" filter is no longer available on v2.".into()),
+            (format!("marker={long}"), format!("No image found with ID {}", "x".repeat(255))),
+            (format!("sort_key={long}"), format!("Invalid sort key: {}. It", "x".repeat(255))),
+        ] {
+            let (status, error) = cloud.get("member", &format!("/v2/images?{query}")).await;
+            assert_eq!(status, 400, "{query}");
+            let message = error["message"].as_str().unwrap();
+            let message = message.replace("&#x27;", "'").replace("&quot;", "\"");
+            assert!(message.starts_with(&text), "{query}: {message}");
+        }
+        // Another project's image is no marker, and nobody learns that it exists.
+        let private = cloud.create(json!({"visibility": "private"})).await;
+        let (status, error) = cloud.get("other", &format!("/v2/images?marker={private}")).await;
+        assert_eq!(status, 400);
+        assert!(error["message"].as_str().unwrap().starts_with(&format!("No image found with ID {private}")));
+        // What Glance does not know is a custom property: no image has it.
+        assert_eq!(ids(cloud, "member", &format!("?nosuch={long}")).await.len(), 0);
+    })
+    .await;
+}
+
+/// Images that are there from the first page to the last are listed once each, in every order, while others come,
+/// change and go.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_lose_and_repeat_nothing_while_images_are_added() {
+    each(async |cloud| {
+        let mut made = BTreeSet::new();
+        for i in 0..30 {
+            let name = if i % 4 == 0 { Value::Null } else { json!(format!("n{}", i % 3)) };
+            let format = if i % 3 == 0 { Value::Null } else { json!("raw") };
+            let mut body = json!({"name": name, "disk_format": format});
+            if format.is_null() {
+                body["container_format"] = Value::Null;
+            }
+            let id = cloud.create(body).await;
+            if i % 6 == 1 {
+                assert_eq!(cloud.upload("member", &id, vec![0; 1 + i]).await.0, 204);
+            }
+            made.insert(id);
+        }
+        let mut orders = Vec::new();
+        for key in
+            ["name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at"]
+        {
+            for direction in ["asc", "desc"] {
+                orders.push(format!("sort={key}:{direction}"));
+                orders.push(format!("sort_key={key}&sort_dir={direction}"));
+            }
+        }
+        orders.push("sort=disk_format:asc,name:desc,size:asc".into());
+        orders.push("sort_key=status&sort_key=name&sort_dir=desc&sort_dir=asc".into());
+        for order in orders {
+            let (mut seen, mut extra) = (Vec::new(), None);
+            let mut path = format!("/v2/images?limit=7&{order}");
+            loop {
+                let (status, body) = cloud.get("member", &path).await;
+                assert_eq!(status, 200, "{order}: {body}");
+                seen.extend(
+                    body["images"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap().to_owned()),
+                );
+                let Some(next) = body["next"].as_str() else { break };
+                path = next.to_owned();
+                if let Some(old) = extra.replace(cloud.create(json!({"name": "n1"})).await) {
+                    assert_eq!(cloud.delete("member", &format!("/v2/images/{old}")).await, 204);
+                    // The marker of the next page may be the one that went.
+                    if next.contains(&old) {
+                        assert_eq!(cloud.get("member", &path).await.0, 400);
+                        break;
+                    }
+                }
+            }
+            let different: BTreeSet<_> = seen.iter().cloned().collect();
+            assert_eq!(different.len(), seen.len(), "{order}: repeated");
+            if !path.contains("marker") || cloud.get("member", &path).await.0 == 200 {
+                assert!(different.is_superset(&made), "{order}: lost");
+            }
+            if let Some(old) = extra {
+                assert_eq!(cloud.delete("member", &format!("/v2/images/{old}")).await, 204);
+            }
         }
     })
     .await;
