@@ -5,6 +5,7 @@
 mod agent;
 mod exposed;
 mod image_fetch;
+mod image_storage;
 mod sections;
 mod security;
 mod telemetry;
@@ -12,6 +13,7 @@ mod telemetry;
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use exposed::{Exposed, exposed};
 pub use image_fetch::ImageFetch;
+pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
 pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,

@@ -212,7 +212,7 @@ pub struct Image {
     pub listen: SocketAddr,
     /// HTTP worker threads.
     pub workers: usize,
-    /// Directory of the file store.
+    /// Directory of the file store, if `storage` names no stores.
     pub store_directory: PathBuf,
     /// Largest image, bytes.
     pub max_image_bytes: u64,
@@ -226,6 +226,8 @@ pub struct Image {
     pub policy_file: Option<PathBuf>,
     /// What may be fetched from elsewhere.
     pub fetch: crate::ImageFetch,
+    /// Stores, and what clients are told about them.
+    pub storage: crate::ImageStorage,
 }
 
 impl Default for Image {
@@ -240,6 +242,7 @@ impl Default for Image {
             reconcile_ms: 5000,
             policy_file: None,
             fetch: crate::ImageFetch::default(),
+            storage: crate::ImageStorage::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 /// Bytes read at once.
-const BLOCK: u64 = 256 << 10;
+pub const BLOCK: u64 = 256 << 10;
 
 /// The bytes a Range header asks for of a file of `size` bytes; `None` without a header or with one of another
 /// unit. One range only; 416 if it holds no byte of the file.

@@ -44,7 +44,8 @@ pub async fn start(
     if let Some(file) = &settings.image.policy_file {
         policy.load(file)?;
     }
-    let stores = stores::Stores::single(&settings.image.store_directory)?;
+    let stores = stores::Stores::open(&settings.image)?;
+    reconcile::objects::warn_of_unknown_stores(&db, &stores).await?;
     let app = Arc::new(App { settings: settings.image.clone(), db, stores, bus, work: Default::default() });
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {

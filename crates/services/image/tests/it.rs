@@ -30,3 +30,5 @@ mod patches;
 mod policy;
 #[path = "it/refused.rs"]
 mod refused;
+#[path = "it/stores.rs"]
+mod stores;

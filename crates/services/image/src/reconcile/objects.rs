@@ -4,8 +4,9 @@ use crate::{
     app::App,
     receive::storage_error,
     store::location,
-    stores::{Backend, Kind, orphans},
+    stores::{Backend, Kind, Stores, orphans},
 };
+use ferrostack_db::Db;
 use ferrostack_model::Result;
 
 /// One round: what no record names is removed. A store is read before the records, so an object that an upload
@@ -52,6 +53,27 @@ pub async fn remove_condemned(app: &App, image_id: Option<&str>) -> Result<()> {
                 error = error.for_log(),
                 "data left for later"
             ),
+        }
+    }
+    Ok(())
+}
+
+/// The same for one image whose record has just been changed; the round does what this cannot.
+pub async fn remove_now(app: &App, image_id: &str) {
+    if let Err(error) = remove_condemned(app, Some(image_id)).await {
+        tracing::warn!(image = image_id, error = error.for_log(), "data left for later");
+    }
+}
+
+/// Says which stores hold data but are not configured (any more).
+pub async fn warn_of_unknown_stores(db: &Db, stores: &Stores) -> Result<()> {
+    for (store, locations) in location::stores_in_use(db).await? {
+        if stores.get(&store).is_none() {
+            tracing::error!(
+                store,
+                locations,
+                "image data lies in a store that is not configured: it cannot be read"
+            );
         }
     }
     Ok(())

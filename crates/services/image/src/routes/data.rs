@@ -64,10 +64,15 @@ async fn take(
 ) -> ApiResult {
     let app = app.into_inner();
     let result = async {
+        // Staged data lies in the default store whatever the request says, so that every replica finds it.
+        let into = match to {
+            Status::Saving => super::stores::chosen(&app, &req)?,
+            _ => app.stores.default().clone(),
+        };
         let seen = load(&app, &ctx, &path).await?;
         seen.enforce(&ctx, rule)?;
         check(&req, &seen, to, app.settings.max_image_bytes)?;
-        upload::receive(&app, &seen.image, to, app.stores.default(), &mut body).await
+        upload::receive(&app, &seen.image, to, &into, &mut body).await
     }
     .await;
     if let Err(error) = result {

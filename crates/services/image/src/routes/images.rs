@@ -1,6 +1,6 @@
 //! Image records: create, list, show, update, delete.
 
-use super::{Seen, load};
+use super::{Seen, load, stores::whereabouts};
 use crate::{
     app::App,
     attributes,
@@ -61,7 +61,7 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         },
     };
     if query.limit == 0 {
-        return json(&view::image::images(&[], &pairs, None));
+        return json(&view::image::images(Vec::new(), &pairs, None));
     }
     let viewer = Viewer { project: caller.project_id().to_owned(), admin: caller.is_admin() };
     let mut images = store::list::list(&app.db, &query, &viewer, marker.as_ref()).await?;
@@ -73,7 +73,9 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         let member = image.visibility == Visibility::Shared && !owns && !viewer.admin;
         ctx.may("get_image", &image.target(caller.project_id(), member))
     });
-    json(&view::image::images(&images, &pairs, next.as_deref()))
+    let images: Vec<_> =
+        images.iter().map(|image| view::image::image(image, whereabouts(&app, &ctx, image))).collect();
+    json(&view::image::images(images, &pairs, next.as_deref()))
 }
 
 async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
@@ -119,10 +121,14 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     ctx.enforce("add_image", &image.target(caller.project_id(), false))?;
     check_visibility(&ctx, None, &image)?;
     store::image::insert(&app.db, &image).await?;
-    Ok(HttpResponse::Created()
+    let mut answer = HttpResponse::Created();
+    if app.stores.named() {
+        answer.insert_header(("OpenStack-image-store-ids", app.stores.ids()));
+    }
+    Ok(answer
         .insert_header((header::LOCATION, format!("{}/v2/images/{}", base_url(&req), image.id)))
         .insert_header(("OpenStack-image-import-methods", super::info::IMPORT_METHODS.join(",")))
-        .json(view::image::image(&image)))
+        .json(view::image::image(&image, whereabouts(&app, &ctx, &image))))
 }
 
 /// public and community need a right of their own.
@@ -140,7 +146,7 @@ fn check_visibility(ctx: &Ctx, before: Option<Visibility>, image: &Image) -> Res
 
 async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
     let seen = load(&app, &ctx, &path).await?;
-    json(&view::image::image(&seen.image))
+    json(&view::image::image(&seen.image, whereabouts(&app, &ctx, &seen.image)))
 }
 
 async fn update(
@@ -163,7 +169,7 @@ async fn update(
         check_change(&ctx, &seen, &changed)?;
         if changed == seen.image || store::image::update(&app.db, &changed).await? == Change::Updated {
             let seen = load(&app, &ctx, &path).await?;
-            return json(&view::image::image(&seen.image));
+            return json(&view::image::image(&seen.image, whereabouts(&app, &ctx, &seen.image)));
         }
     }
     Err(Error::conflict("The image is changed by others all the time. Please try again.").into())
@@ -200,10 +206,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiRe
             .into());
         }
         if store::image::delete(&app.db, &seen.image, &app.stores.default().id).await? == Change::Updated {
-            // What fails is tried again by the reconciler.
-            if let Err(error) = reconcile::objects::remove_condemned(&app, Some(&seen.image.id)).await {
-                tracing::warn!(image = seen.image.id, error = error.for_log(), "data left for later");
-            }
+            reconcile::objects::remove_now(&app, &seen.image.id).await;
             return no_content();
         }
     }

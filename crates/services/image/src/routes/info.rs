@@ -1,7 +1,6 @@
 //! What this deployment can do.
 
 use ferrostack_http::{ApiResult, Route, actix_web::web, json};
-use ferrostack_model::Error;
 use serde_json::json as value;
 
 /// The import methods.
@@ -11,9 +10,6 @@ pub const IMPORT_METHODS: &[&str] = &["glance-direct"];
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/v2/info/import", || web::get().to(import)).summary("Lists the import methods."),
-        Route::get("/v2/info/stores", || web::get().to(stores))
-            .success(404)
-            .summary("Lists the stores; there is one, which is not listed."),
         Route::get("/v2/info/usage", || web::get().to(usage)).summary("Shows limits and their use."),
     ]
 }
@@ -21,10 +17,6 @@ pub fn routes() -> Vec<Route> {
 async fn import() -> ApiResult {
     json(&value!({"import-methods": {
         "description": "Import methods available.", "type": "array", "value": IMPORT_METHODS}}))
-}
-
-async fn stores() -> ApiResult {
-    Err(Error::not_found("Multi backend is not supported at this site.").into())
 }
 
 /// No limits are registered, so there is none to show.

@@ -7,6 +7,7 @@ mod import;
 mod info;
 mod members;
 mod schemas;
+mod stores;
 mod tags;
 mod tasks;
 mod versions;
@@ -32,6 +33,7 @@ pub fn table() -> Vec<Route> {
         tags::routes(),
         members::routes(),
         info::routes(),
+        stores::routes(),
         tasks::routes(),
     ]
     .into_iter()

@@ -1,8 +1,9 @@
 //! What is stored of images, and where.
 
 use super::Sql;
+use crate::image::Image;
 use ferrostack_db::{
-    Db, Tx, db_error,
+    Change, Db, Tx, db_error,
     sqlx::{self, AnyPool, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp, id};
@@ -152,6 +153,44 @@ pub async fn forget(db: &Db, id: &str) -> Result<()> {
         .await
         .map(|_| ())
         .map_err(db_error)
+}
+
+/// The stores that locations name, and how many do.
+pub async fn stores_in_use(db: &Db) -> Result<Vec<(String, i64)>> {
+    let rows = sqlx::query("SELECT store, COUNT(*) FROM image_location GROUP BY store ORDER BY store")
+        .fetch_all(db.reader())
+        .await
+        .map_err(db_error)?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<sqlx::Result<_>>()
+        .map_err(db_error)
+}
+
+/// One location of an active image goes. `Stale` if the image has changed since it was `seen`, or is not active.
+pub async fn condemn(db: &Db, seen: &Image, location_id: &str) -> Result<Change> {
+    let mut tx = db.begin_write().await?;
+    let done = sqlx::query(
+        "UPDATE image SET updated_at = $1, generation = generation + 1 \
+         WHERE id = $2 AND generation = $3 AND status = 'active'",
+    )
+    .bind(Timestamp::now().0)
+    .bind(&seen.id)
+    .bind(seen.generation)
+    .execute(&mut *tx)
+    .await
+    .map_err(db_error)?;
+    if done.rows_affected() == 0 {
+        return Ok(Change::Stale);
+    }
+    sqlx::query("UPDATE image_location SET status = 'deleting' WHERE id = $1 AND image_id = $2")
+        .bind(location_id)
+        .bind(&seen.id)
+        .execute(&mut *tx)
+        .await
+        .map_err(db_error)?;
+    tx.commit().await.map_err(db_error)?;
+    Ok(Change::Updated)
 }
 
 /// An object that a record knows of.

@@ -3,7 +3,9 @@
 //! A file is written as `<name>.part`, synced, renamed to `<name>`, and the directory is synced.
 
 use super::{Opened, Store, Writer, is_ours};
+use crate::download::BLOCK;
 use bytes::Bytes;
+use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
@@ -11,6 +13,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+use url::Url;
 
 /// The store directory.
 #[derive(Clone, Debug)]
@@ -73,6 +76,15 @@ impl Store for FileStore {
 
     fn ping(&self) -> io::Result<()> {
         fs::metadata(&self.directory).map(|_| ())
+    }
+
+    fn url(&self, name: &str) -> String {
+        let path = self.directory.join(name);
+        Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), Into::into)
+    }
+
+    fn properties(&self) -> Value {
+        json!({"data_dir": self.directory.display().to_string(), "chunk_size": BLOCK, "thin_provisioning": false})
     }
 }
 

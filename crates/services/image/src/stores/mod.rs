@@ -12,6 +12,7 @@ pub use registry::{Backend, Stores};
 use crate::{inspect::ReadAt, store::location::Claim};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use serde_json::Value;
 use std::{collections::HashSet, fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 /// What a store is, as the API names it.
@@ -19,6 +20,10 @@ use std::{collections::HashSet, fs::File, io, ops::Range, os::unix::fs::FileExt}
 pub enum Kind {
     /// A directory.
     File,
+    /// A bucket behind the S3 protocol.
+    S3,
+    /// Whatever a URL names; only read.
+    Http,
 }
 
 impl Kind {
@@ -26,7 +31,13 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::S3 => "s3",
+            Self::Http => "http",
         }
+    }
+    /// Whether nothing can be put there.
+    pub fn read_only(self) -> bool {
+        self == Self::Http
     }
 }
 
@@ -42,6 +53,10 @@ pub trait Store: Send + Sync + 'static {
     fn list(&self) -> io::Result<HashSet<String>>;
     /// Whether the store can be reached.
     fn ping(&self) -> io::Result<()>;
+    /// What the API calls the place of an object. Holds no secret. Does not block.
+    fn url(&self, name: &str) -> String;
+    /// What administrators are told about the store. Holds no secret. Does not block.
+    fn properties(&self) -> Value;
 }
 
 /// An object that grows. Dropped before it is published, it may leave something that the sweep finds.

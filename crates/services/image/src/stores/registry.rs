@@ -3,9 +3,11 @@
 use super::{FileStore, Kind, Opened, Store, Writer};
 use crate::{receive::storage_error, store::location::Location};
 use ferrostack_model::{Error, Result};
-use std::{io, path::Path, sync::Arc};
+use ferrostack_settings::{Image, ImageStore, ImageStoreKind};
+use serde_json::Value;
+use std::{io, sync::Arc};
 
-/// The id of the store of `image.store_directory`.
+/// The id of the store of `image.store_directory`, and of what was stored before stores had ids.
 pub const FILE: &str = "file";
 
 /// A store with its place in the settings.
@@ -37,6 +39,16 @@ impl Backend {
         self.store.create(name)
     }
 
+    /// What the API calls the place of an object.
+    pub fn url(&self, name: &str) -> String {
+        self.store.url(name)
+    }
+
+    /// What administrators are told about the store.
+    pub fn properties(&self) -> Value {
+        self.store.properties()
+    }
+
     /// Opens an object; `None` if there is none.
     pub async fn open(&self, name: &str) -> Result<Option<Opened>> {
         let name = name.to_owned();
@@ -58,21 +70,38 @@ impl Backend {
 pub struct Stores {
     all: Vec<Arc<Backend>>,
     default: Arc<Backend>,
+    named: bool,
 }
 
 impl Stores {
-    /// The one store of a deployment that names none.
-    pub fn single(directory: &Path) -> Result<Self> {
-        let store = FileStore::open(directory)
-            .map_err(|e| Error::internal(format!("image.store_directory {}: {e}", directory.display())))?;
-        let default = Arc::new(Backend {
-            id: FILE.into(),
-            kind: Kind::File,
-            description: String::new(),
-            weight: 0,
-            store: Arc::new(store),
-        });
-        Ok(Self { all: vec![default.clone()], default })
+    /// The stores of the settings. Errors name the setting.
+    pub fn open(settings: &Image) -> Result<Self> {
+        let storage = &settings.storage;
+        if storage.stores.is_empty() {
+            let only = ImageStore { directory: Some(settings.store_directory.clone()), ..Default::default() };
+            let default = Arc::new(backend(FILE, &only)?);
+            return Ok(Self { all: vec![default.clone()], default, named: false });
+        }
+        let mut all = Vec::new();
+        for (id, store) in &storage.stores {
+            all.push(Arc::new(backend(id, store)?));
+        }
+        for (i, one) in all.iter().enumerate() {
+            if let Some(other) = all[..i].iter().find(|o| !o.kind.read_only() && o.url("") == one.url("")) {
+                return Err(wrong(&one.id, format!("is the same place as {}", other.id)));
+            }
+        }
+        let default = all.iter().find(|backend| backend.id == storage.default_store).cloned();
+        let default = default.ok_or_else(|| {
+            Error::internal(format!(
+                "image.storage.default_store: there is no store {}",
+                storage.default_store
+            ))
+        })?;
+        if default.kind.read_only() {
+            return Err(wrong(&default.id, "is the default store and cannot be written to".into()));
+        }
+        Ok(Self { all, default, named: true })
     }
 
     /// Where data goes if nobody says otherwise, and all staged data.
@@ -99,8 +128,46 @@ impl Stores {
         self.all.iter()
     }
 
-    /// Whether the API speaks of stores at all.
-    pub fn several(&self) -> bool {
-        self.all.len() > 1
+    /// Whether the settings name stores, and so the API does.
+    pub fn named(&self) -> bool {
+        self.named
     }
+
+    /// The ids of all stores, separated by commas.
+    pub fn ids(&self) -> String {
+        self.all.iter().map(|backend| backend.id.as_str()).collect::<Vec<_>>().join(",")
+    }
+}
+
+fn wrong(id: &str, why: String) -> Error {
+    Error::internal(format!("image.storage.stores.{id}: {why}"))
+}
+
+fn backend(id: &str, settings: &ImageStore) -> Result<Backend> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if id.is_empty() || id.len() > 64 || !id.bytes().all(fits) || id.starts_with("os_glance_") {
+        return Err(wrong(
+            id,
+            "an id has up to 64 letters, digits and -_., and does not begin with os_glance_".into(),
+        ));
+    }
+    let (kind, store): (Kind, Arc<dyn Store>) = match settings.kind {
+        ImageStoreKind::File => {
+            let directory = settings.directory.as_ref();
+            let directory = directory.ok_or_else(|| wrong(id, "needs a directory".into()))?;
+            let store =
+                FileStore::open(directory).map_err(|e| wrong(id, format!("{}: {e}", directory.display())))?;
+            (Kind::File, Arc::new(store))
+        }
+        ImageStoreKind::S3 | ImageStoreKind::Http => {
+            return Err(wrong(id, "this type is not built in".into()));
+        }
+    };
+    Ok(Backend {
+        id: id.to_owned(),
+        kind,
+        description: settings.description.clone(),
+        weight: settings.weight,
+        store,
+    })
 }

@@ -3,8 +3,8 @@
 use crate::image::Image;
 use serde_json::{Map, Value, json};
 
-/// The record, custom properties beside the standard ones.
-pub fn image(image: &Image) -> Value {
+/// The record, custom properties beside the standard ones, and what it tells about where the data is.
+pub fn image(image: &Image, whereabouts: Map<String, Value>) -> Value {
     let mut out = Map::new();
     for (name, value) in &image.properties {
         out.insert(name.clone(), json!(value));
@@ -39,11 +39,12 @@ pub fn image(image: &Image) -> Value {
     if let Value::Object(standard) = standard {
         out.extend(standard);
     }
+    out.extend(whereabouts);
     Value::Object(out)
 }
 
-/// A page of a list with its links. `pairs` is the query as it was sent, `next` the id after which more may follow.
-pub fn images(images: &[Image], pairs: &[(String, String)], next: Option<&str>) -> Value {
+/// A page of a list of records with its links. `pairs` is the query as it was sent, `next` the id after which more may follow.
+pub fn images(images: Vec<Value>, pairs: &[(String, String)], next: Option<&str>) -> Value {
     let link = |marker: Option<&str>| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in pairs.iter().filter(|(name, _)| name != "marker") {
@@ -58,7 +59,7 @@ pub fn images(images: &[Image], pairs: &[(String, String)], next: Option<&str>) 
         }
     };
     let mut out = json!({
-        "images": images.iter().map(image).collect::<Vec<_>>(),
+        "images": images,
         "first": link(None),
         "schema": "/v2/schemas/images",
     });

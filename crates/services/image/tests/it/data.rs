@@ -386,22 +386,11 @@ async fn break_off_alive(cloud: &Cloud, id: &str) {
 }
 
 async fn set_importing(cloud: &Cloud, id: &str, token: &str) {
-    use ferrostack_db::sqlx::{self, Connection};
-    let url = match cloud.settings.database.url.strip_prefix("sqlite:") {
-        Some(directory) => format!("sqlite://{directory}/image.sqlite"),
-        None => cloud.settings.database.url.clone(),
-    };
-    let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
-    if !url.starts_with("sqlite") {
-        sqlx::query("SET search_path TO image").execute(&mut connection).await.unwrap();
-    }
-    sqlx::query(
-        "UPDATE image SET status = 'importing', file = $1, size = 6, checksum = 'x', os_hash_value = 'y', \
-         upload = 'dead', lease_until = 1 WHERE id = $2",
-    )
-    .bind(format!("{id}.{token}"))
-    .bind(id)
-    .execute(&mut connection)
-    .await
-    .unwrap();
+    cloud
+        .sql(
+            "UPDATE image SET status = 'importing', file = $1, size = 6, checksum = 'x', os_hash_value = 'y', \
+             upload = 'dead', lease_until = 1 WHERE id = $2",
+            &[&format!("{id}.{token}"), id],
+        )
+        .await;
 }

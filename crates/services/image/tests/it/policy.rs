@@ -54,6 +54,9 @@ async fn matrix() {
     each(async |cloud| {
         for route in ferrostack_image::routes::table() {
             let name = format!("{} {}", route.method, route.path);
+            if route.path.contains("/stores") {
+                continue; // see stores.rs
+            }
             let own = image_for(cloud, &route, "private").await;
             if route.access == Access::Public {
                 for token in ["", "garbage", "other", "reader", "admin"] {

@@ -220,11 +220,34 @@ impl Cloud {
         image
     }
 
+    /// Runs a statement on the service's database.
+    pub async fn sql(&self, statement: &'static str, values: &[&str]) -> u64 {
+        use ferrostack_db::sqlx::{self, Connection};
+        let url = match self.settings.database.url.strip_prefix("sqlite:") {
+            Some(directory) => format!("sqlite://{directory}/image.sqlite"),
+            None => self.settings.database.url.clone(),
+        };
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        if !url.starts_with("sqlite") {
+            sqlx::query("SET search_path TO image").execute(&mut connection).await.unwrap();
+        }
+        let mut query = sqlx::query(statement);
+        for value in values {
+            query = query.bind((*value).to_owned());
+        }
+        query.execute(&mut connection).await.unwrap().rows_affected()
+    }
+
     /// Names of everything in the store directory.
     pub fn stored(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.store).unwrap();
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
+}
+
+/// Starts the service with these settings.
+pub async fn start(settings: &Settings) -> Result<Running> {
+    ferrostack_image::start(settings, Arc::new(LocalBus::new()), tokens(), CancellationToken::new()).await
 }
 
 /// The service in a process of its own, with the settings of `IT_IMAGE_SETTINGS`; says where it listens.
