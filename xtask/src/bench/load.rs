@@ -95,7 +95,7 @@ pub struct Figure {
 }
 
 /// Processor time that a process has taken, microseconds (in steps of the kernel's hundredth of a second).
-fn processor_time(pid: u32) -> Result<u64> {
+pub fn processor_time(pid: u32) -> Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("no /proc/PID/stat")?;
     let ticks = fields.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap_or(0)).sum::<u64>();

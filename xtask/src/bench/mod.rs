@@ -1,8 +1,12 @@
 //! `cargo xtask bench …`: figures of a release build on this machine.
 
 mod identity;
+mod image;
+mod image_stage;
+mod limit;
 mod load;
 mod stage;
+mod transfer;
 
 use anyhow::Result;
 
@@ -16,6 +20,7 @@ pub struct Bench {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Identity(identity::Identity),
+    Image(image::Image),
 }
 
 impl Bench {
@@ -23,6 +28,7 @@ impl Bench {
     pub fn run(&self) -> Result<()> {
         match &self.what {
             What::Identity(task) => task.run(),
+            What::Image(task) => task.run(),
         }
     }
 }
