@@ -37,6 +37,9 @@ pub struct Image {
     /// Where image data and the copies are written (default: the temporary directory)
     #[arg(long, value_name = "DIRECTORY")]
     place: Option<PathBuf>,
+    /// Measures the binaries of this directory instead of building some
+    #[arg(long, value_name = "DIRECTORY")]
+    built: Option<PathBuf>,
     /// Also writes the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -45,7 +48,7 @@ pub struct Image {
 impl Image {
     /// Builds, measures, prints a table and then one line of JSON.
     pub fn run(&self) -> Result<()> {
-        let target = build()?;
+        let target = self.built.clone().map_or_else(build, Ok)?;
         let runtime = tokio::runtime::Runtime::new()?;
         let figures = runtime.block_on(self.measure(&target))?;
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);

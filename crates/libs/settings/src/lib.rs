@@ -6,6 +6,7 @@ mod agent;
 mod exposed;
 mod image_fetch;
 mod image_storage;
+mod image_transfers;
 mod sections;
 mod security;
 mod telemetry;
@@ -14,6 +15,7 @@ pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use exposed::{Exposed, exposed};
 pub use image_fetch::ImageFetch;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
+pub use image_transfers::ImageTransfers;
 pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,

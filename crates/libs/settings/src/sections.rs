@@ -222,6 +222,8 @@ pub struct Image {
     pub upload_lease_seconds: i64,
     /// Milliseconds between looks for dead uploads.
     pub reconcile_ms: u64,
+    /// Bounds of uploads and downloads.
+    pub transfers: crate::ImageTransfers,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
     /// What may be fetched from elsewhere.
@@ -240,6 +242,7 @@ impl Default for Image {
             max_virtual_bytes: 16 << 40,
             upload_lease_seconds: 15,
             reconcile_ms: 5000,
+            transfers: crate::ImageTransfers::default(),
             policy_file: None,
             fetch: crate::ImageFetch::default(),
             storage: crate::ImageStorage::default(),

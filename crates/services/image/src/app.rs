@@ -7,7 +7,7 @@ use ferrostack_db::Db;
 use ferrostack_http::HealthCheck;
 use ferrostack_model::{Error, Result, Timestamp};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// The service's parts.
 pub struct App {
@@ -21,6 +21,8 @@ pub struct App {
     pub bus: Arc<dyn Bus>,
     /// Wakes the reconciler.
     pub work: Notify,
+    /// Uploads that may still begin: `image.transfers.uploads`.
+    pub uploads: Arc<Semaphore>,
 }
 
 impl App {

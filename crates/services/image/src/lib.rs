@@ -48,7 +48,15 @@ pub async fn start(
     }
     let stores = stores::Stores::open(&settings.image)?;
     reconcile::objects::warn_of_unknown_stores(&db, &stores).await?;
-    let app = Arc::new(App { settings: settings.image.clone(), db, stores, bus, work: Default::default() });
+    let uploads = Arc::new(tokio::sync::Semaphore::new(settings.image.transfers.uploads));
+    let app = Arc::new(App {
+        settings: settings.image.clone(),
+        db,
+        stores,
+        bus,
+        work: Default::default(),
+        uploads,
+    });
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {
         name: "image",

@@ -2,7 +2,8 @@
 //!
 //! The upload owns the image by a token and a lease that it renews while it lives. If it ends in any way but
 //! success (refusal, disconnect, panic, dropped future) the image goes back to queued and its object goes; if the
-//! process dies the reconciler does the same when the lease has run out.
+//! process dies the reconciler does the same when the lease has run out. When all bytes are there the rest is done
+//! whether or not the client still waits.
 
 use crate::{
     app::App,
@@ -16,11 +17,14 @@ use bytes::Bytes;
 use ferrostack_db::Change;
 use ferrostack_model::{Error, ErrorKind, Result, id};
 use futures_util::{Stream, StreamExt};
-use std::{sync::Arc, time::Duration};
-use tokio::{runtime::Handle, task::AbortHandle};
+use std::{cmp::Ordering, future::Future, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task::AbortHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-/// A client that sends nothing for so long has gone.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Longest time until an upload notices that its image is gone.
+const LOOK: Duration = Duration::from_millis(500);
+/// Bytes that wait for so long are handed on although they are few.
+const IDLE: Duration = Duration::from_secs(1);
 /// Attempts to write down a finished upload while the database is away.
 const COMMIT_ATTEMPTS: u32 = 6;
 
@@ -30,29 +34,54 @@ struct Upload {
     image_id: String,
     token: String,
     into: Arc<Backend>,
+    /// What has arrived; `None` when it is whole.
+    receiver: Option<Receiver>,
     heartbeat: AbortHandle,
+    /// The image is not ours any more.
+    gone: CancellationToken,
+    _place: OwnedSemaphorePermit,
     done: bool,
 }
 
 impl Upload {
     async fn begin(app: &Arc<App>, image: &Image, to: Status, into: &Arc<Backend>) -> Result<Self> {
+        let place = app
+            .uploads
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::unavailable("too many uploads at once").retry_after(5))?;
         let token = id::hex();
         if store::begin(&app.db, &image.id, to, &token, app.lease()).await? != Change::Updated {
             return Err(not_allowed(image.status, to));
         }
-        let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone())).abort_handle();
+        let gone = CancellationToken::new();
+        let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone(), gone.clone()));
+        let name = object_name(&image.id, &token);
         Ok(Self {
             app: app.clone(),
             image_id: image.id.clone(),
             token,
             into: into.clone(),
-            heartbeat,
+            receiver: Some(Receiver::new(into, &name, app.settings.max_image_bytes)),
+            heartbeat: heartbeat.abort_handle(),
+            gone,
+            _place: place,
             done: false,
         })
     }
 
-    fn object(&self) -> String {
-        object_name(&self.image_id, &self.token)
+    /// What brings the image back to queued and removes what was written.
+    fn undo(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        self.done = true;
+        let (app, into, receiver) = (self.app.clone(), self.into.clone(), self.receiver.take());
+        let (image_id, token) = (self.image_id.clone(), self.token.clone());
+        async move {
+            // Nobody shall write any more when the object is removed.
+            if let Some(receiver) = receiver {
+                receiver.cancel().await;
+            }
+            give_back(app, image_id, token, into).await;
+        }
     }
 }
 
@@ -63,12 +92,7 @@ impl Drop for Upload {
         if !self.done
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(give_back(
-                self.app.clone(),
-                self.image_id.clone(),
-                self.token.clone(),
-                self.into.clone(),
-            ));
+            runtime.spawn(self.undo());
         }
     }
 }
@@ -102,23 +126,38 @@ async fn is_stored(app: &App, id: &str, object: &str) -> bool {
     }
 }
 
-async fn beat(app: Arc<App>, id: String, token: String) {
-    let pause = Duration::from_millis((app.settings.upload_lease_seconds.max(1).unsigned_abs() * 1000) / 4);
+/// Renews the lease, and looks whether the image is still ours: if not, says so and ends.
+async fn beat(app: Arc<App>, id: String, token: String, gone: CancellationToken) {
+    let renewal = Duration::from_millis((app.settings.upload_lease_seconds.max(1).unsigned_abs() * 1000) / 4);
+    let mut renewed = Instant::now();
     loop {
-        tokio::time::sleep(pause).await;
-        if let Ok(Change::Stale | Change::Missing) = store::renew(&app.db, &id, &token, app.lease()).await {
+        tokio::time::sleep(LOOK.min(renewal)).await;
+        let seen = if renewed.elapsed() >= renewal {
+            let seen = store::renew(&app.db, &id, &token, app.lease()).await;
+            // One that failed is tried again at the next look.
+            if seen.is_ok() {
+                renewed = Instant::now();
+            }
+            seen
+        } else {
+            store::is_owner(&app.db, &id, &token).await
+        };
+        if let Ok(Change::Stale | Change::Missing) = seen {
+            gone.cancel();
             return;
         }
     }
 }
 
-/// Receives the data of a queued image into a store. `to` is what it is meanwhile: saving, and then it is checked and becomes
-/// active; or uploading, and then it stays so with the data staged for an import.
+/// Receives the data of a queued image into a store. `to` is what it is meanwhile: saving, and then it is checked and
+/// becomes active; or uploading, and then it stays so with the data staged for an import. `expected` is how many bytes
+/// it shall be (400 if it is not), if the client has said so.
 pub async fn receive<S, E>(
     app: &Arc<App>,
     image: &Image,
     to: Status,
     into: &Arc<Backend>,
+    expected: Option<u64>,
     body: S,
 ) -> Result<()>
 where
@@ -126,51 +165,109 @@ where
     E: std::fmt::Display,
 {
     let mut upload = Upload::begin(app, image, to, into).await?;
-    let result = fill(&upload, image, to, body).await;
-    if result.is_err() {
-        give_back(app.clone(), upload.image_id.clone(), upload.token.clone(), into.clone()).await;
+    if let Err(error) = upload.fill(expected, body).await {
+        upload.undo().await;
+        return Err(error);
     }
-    upload.done = true;
-    result
+    let image = image.clone();
+    let rest = async move {
+        let result = upload.complete(&image, to).await;
+        if result.is_err() {
+            upload.undo().await;
+        }
+        upload.done = true;
+        result
+    };
+    tokio::spawn(rest).await.map_err(|e| Error::internal(format!("the end of an upload: {e}")))?
 }
 
-async fn fill<S, E>(upload: &Upload, image: &Image, to: Status, mut body: S) -> Result<()>
+impl Upload {
+    /// Takes in the whole body.
+    async fn fill<S, E>(&mut self, expected: Option<u64>, mut body: S) -> Result<()>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let silence = Duration::from_secs(self.app.settings.transfers.silence_seconds);
+        let gone = self.gone.clone();
+        let taken = async {
+            let receiver = self.receiver.as_mut().ok_or_else(|| Error::internal("no receiver"))?;
+            while let Some(chunk) = next(&mut body, receiver, silence).await? {
+                receiver.push(chunk).await?;
+                if let Some(expected) = expected.filter(|expected| receiver.size() > *expected) {
+                    check_size(expected, receiver.size())?;
+                }
+            }
+            expected.map_or(Ok(()), |expected| check_size(expected, receiver.size()))
+        };
+        tokio::select! {
+            taken = taken => taken,
+            () = gone.cancelled() => Err(deleted(&self.image_id)),
+        }
+    }
+
+    /// All bytes are there: makes them the image's data.
+    async fn complete(&mut self, image: &Image, to: Status) -> Result<()> {
+        let receiver = self.receiver.take().ok_or_else(|| Error::internal("no receiver"))?;
+        let (object, mut received) = receiver.finish().await?;
+        let declared = image.declared(self.app.settings.max_virtual_bytes);
+        let checked = to == Status::Saving;
+        let found = self
+            .app
+            .blocking(move || {
+                let stored = object.publish().map_err(storage_error)?;
+                if !checked {
+                    return Ok(None);
+                }
+                inspect::inspect_at(&stored, stored.size(), &declared).map(Some).map_err(refused)
+            })
+            .await??;
+        received.virtual_size = found.and_then(|f| f.virtual_size).map(bytes);
+        let end = if checked { Status::Active } else { Status::Uploading };
+        commit(self, end, &received).await?;
+        tracing::info!(image = image.id, size = received.size, "image data stored");
+        Ok(())
+    }
+}
+
+/// The next bytes; `None` at the end. What waits in `receiver` is handed on when nothing comes.
+async fn next<S, E>(body: &mut S, receiver: &mut Receiver, silence: Duration) -> Result<Option<Bytes>>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let app = &upload.app;
-    let name = upload.object();
-    let mut receiver = Receiver::new(&upload.into, &name, app.settings.max_image_bytes);
-    loop {
-        match tokio::time::timeout(SILENCE, body.next()).await {
-            Ok(Some(Ok(chunk))) => receiver.push(chunk).await?,
-            Ok(Some(Err(error))) => {
-                return Err(
-                    Error::bad_request("The image data ended early.").with_internal(error.to_string())
-                );
-            }
-            Ok(None) => break,
-            Err(_) => return Err(Error::bad_request("No image data arrived for too long.")),
+    let chunk = match tokio::time::timeout(IDLE.min(silence), body.next()).await {
+        Ok(chunk) => chunk,
+        Err(_) => {
+            receiver.flush().await?;
+            tokio::time::timeout(silence.saturating_sub(IDLE), body.next())
+                .await
+                .map_err(|_| Error::bad_request("No image data arrived for too long."))?
         }
-    }
-    let (object, mut received) = receiver.finish().await?;
-    let declared = image.declared(app.settings.max_virtual_bytes);
-    let checked = to == Status::Saving;
-    let found = app
-        .blocking(move || {
-            let stored = object.publish().map_err(storage_error)?;
-            if !checked {
-                return Ok(None);
-            }
-            inspect::inspect_at(&stored, stored.size(), &declared).map(Some).map_err(refused)
-        })
-        .await??;
-    received.virtual_size = found.and_then(|f| f.virtual_size).map(bytes);
-    let end = if checked { Status::Active } else { Status::Uploading };
-    commit(upload, end, &received).await?;
-    tracing::info!(image = image.id, size = received.size, "image data stored");
-    Ok(())
+    };
+    chunk
+        .transpose()
+        .map_err(|e| Error::bad_request("The image data ended early.").with_internal(e.to_string()))
+}
+
+/// 400 if what came is not what was to come, in the words of Glance's file store.
+pub fn check_size(expected: u64, actual: u64) -> Result<()> {
+    let what = match actual.cmp(&expected) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => "mismatch",
+        Ordering::Greater => "exceeds",
+    };
+    Err(Error::bad_request(format!("Size {what}: expected {expected} bytes, got {actual} bytes")))
+}
+
+/// 410: somebody deleted the image under the upload.
+fn deleted(id: &str) -> Error {
+    Error::new(
+        ErrorKind::Gone,
+        format!(
+            "Image {id} could not be found after upload. The image may have been deleted during the upload, cleaning up the chunks uploaded."
+        ),
+    )
 }
 
 fn bytes(number: u64) -> i64 {
@@ -189,13 +286,7 @@ async fn commit(upload: &Upload, end: Status, received: &store::Received) -> Res
                 return Ok(());
             }
             Ok(_) => {
-                return Err(Error::new(
-                    ErrorKind::Gone,
-                    format!(
-                        "Image {} could not be found after upload. The image may have been deleted during the upload.",
-                        upload.image_id
-                    ),
-                ));
+                return Err(deleted(&upload.image_id));
             }
             Err(error) if !error.kind.retryable() || attempt >= COMMIT_ATTEMPTS => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(100 << attempt)).await,

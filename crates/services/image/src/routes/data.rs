@@ -5,7 +5,8 @@ use crate::{
     app::App,
     download,
     image::{Image, Status},
-    upload,
+    range::{self, Asked},
+    receive, upload,
 };
 use ferrostack_http::{
     ApiResult, Ctx, Route,
@@ -71,18 +72,22 @@ async fn take(
         };
         let seen = load(&app, &ctx, &path).await?;
         seen.enforce(&ctx, rule)?;
-        check(&req, &seen, to, app.settings.max_image_bytes)?;
-        upload::receive(&app, &seen.image, to, &into, &mut body).await
+        let expected = check(&req, &seen, to, app.settings.max_image_bytes)?;
+        upload::receive(&app, &seen.image, to, &into, expected, &mut body).await
     }
     .await;
     if let Err(error) = result {
-        drain(&mut body).await;
+        // Whoever sends to a deleted image is cut off at once.
+        if error.kind != ErrorKind::Gone {
+            drain(&mut body).await;
+        }
         return Err(error.into());
     }
     no_content()
 }
 
-fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<()> {
+/// Whether the image takes data; how many bytes the client says they will be.
+fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Option<u64>> {
     let given = super::content_type(req);
     if given != "application/octet-stream" {
         let short: String = given.chars().take(80).collect();
@@ -103,13 +108,23 @@ fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<()> {
         ));
     }
     let length = req.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if length.and_then(|l| l.parse::<u64>().ok()).is_some_and(|l| l > limit) {
-        return Err(Error::new(
-            ErrorKind::TooLarge,
-            format!("The incoming image is too large: the limit is {limit} bytes."),
-        ));
+    let length = length.and_then(|l| l.parse::<u64>().ok());
+    if length.is_some_and(|l| l > limit) {
+        return Err(receive::too_large());
     }
-    Ok(())
+    let expected = declared_size(req)?;
+    match (expected, length) {
+        (Some(expected), Some(length)) => upload::check_size(expected, length).map(|()| Some(expected)),
+        _ => Ok(expected),
+    }
+}
+
+/// `x-openstack-image-size`; 0 says nothing, as in Glance.
+fn declared_size(req: &HttpRequest) -> Result<Option<u64>> {
+    let Some(value) = req.headers().get("x-openstack-image-size") else { return Ok(None) };
+    let size = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let size = size.ok_or_else(|| Error::bad_request("Invalid or missing image size in request headers."))?;
+    Ok((size > 0).then_some(size))
 }
 
 /// Reads on for a little, so that a client in the middle of sending gets to see why it was refused.
@@ -141,14 +156,24 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
         return no_content();
     };
     let size = u64::try_from(size).unwrap_or(0);
-    let range = req.headers().get(header::RANGE).and_then(|v| v.to_str().ok());
-    let range = download::range(range, size)?;
+    // Data never changes, so its hash names it.
+    let etag = image.checksum.as_deref().map(|md5| format!("\"{md5}\""));
+    let part = match range::asked(req.headers(), size, etag.as_deref())? {
+        Asked::Failed => return Ok(HttpResponse::PreconditionFailed().finish()),
+        Asked::Unchanged => {
+            let mut answer = HttpResponse::NotModified();
+            answer.insert_header((header::ETAG, etag.unwrap_or_default()));
+            return Ok(answer.finish());
+        }
+        Asked::Whole => None,
+        Asked::Part(part) => Some(part),
+    };
     let Some(object) = download::open(&app.stores, &image).await? else {
         // Deleted between our look at the record and now.
         load(&app, &ctx, &path).await?;
         return Err(Error::internal(format!("the data of image {} is missing", image.id)).into());
     };
-    let mut answer = match &range {
+    let mut answer = match &part {
         Some(part) => {
             let mut answer = HttpResponse::PartialContent();
             let (first, last) = (part.start, part.end - 1);
@@ -160,6 +185,9 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
     if let Some(md5) = &image.checksum {
         answer.insert_header(("Content-MD5", md5.as_str()));
     }
+    if let Some(etag) = etag {
+        answer.insert_header((header::ETAG, etag));
+    }
     answer.insert_header((header::ACCEPT_RANGES, "bytes")).content_type("application/octet-stream");
-    Ok(answer.body(download::body(object, range.unwrap_or(0..size))))
+    Ok(answer.body(download::body(object, part.unwrap_or(0..size))))
 }

@@ -62,6 +62,17 @@ pub async fn renew(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<C
         .map_err(db_error)
 }
 
+/// Whether the upload is still the image's: `Updated`, else `Stale`.
+pub async fn is_owner(db: &Db, id: &str, token: &str) -> Result<Change> {
+    let row = sqlx::query("SELECT 1 FROM image WHERE id = $1 AND upload = $2")
+        .bind(id)
+        .bind(token)
+        .fetch_optional(db.reader())
+        .await
+        .map_err(db_error)?;
+    Ok(if row.is_some() { Change::Updated } else { Change::Stale })
+}
+
 /// The data is durable in the store `store`: the image becomes `to`, with the object as its location or, if it is
 /// still to be imported, as its staged data. `Stale` if the upload is not ours any more.
 pub async fn finish(
