@@ -66,6 +66,20 @@ impl Schema {
         }))
     }
 
+    /// 400 in the words of Glance: the schema's name, what is wrong, which rule says so and where in the body.
+    pub fn check_named(&self, schema: &str, value: &Value) -> Result<()> {
+        let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
+        let schema_path = error.schema_path().as_str();
+        let (parent, keyword) = schema_path.rsplit_once('/').unwrap_or(("", schema_path));
+        Err(Error::bad_request(format!(
+            "Provided object does not match schema '{schema}': {}\n\nFailed validating '{keyword}' in schema{}\n\nOn instance{}:\n    {}",
+            message(&error, &self.1),
+            python_path(parent),
+            python_path(&error.instance_path().to_string()),
+            python(error.instance()),
+        )))
+    }
+
     /// The same for a query: an object with a list of values for each name.
     pub fn check_query(&self, value: &Value) -> Result<()> {
         let Some(error) = self.0.iter_errors(value).next() else { return Ok(()) };
@@ -86,6 +100,22 @@ impl Schema {
             .map(|e| format!("{}: {}", e.instance_path(), message(&e, &self.1)))
             .collect()
     }
+}
+
+/// A JSON pointer as Python indexes: `['a'][0]`.
+fn python_path(pointer: &str) -> String {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| match segment.parse::<usize>() {
+            Ok(index) => format!("[{index}]"),
+            Err(_) => {
+                let mut key = String::new();
+                quote(&unescape(segment), &mut key);
+                format!("[{key}]")
+            }
+        })
+        .collect()
 }
 
 type Built<'a> = Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>>;

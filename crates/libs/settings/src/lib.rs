@@ -5,6 +5,7 @@
 mod agent;
 mod exposed;
 mod image_fetch;
+mod image_metadefs;
 mod image_storage;
 mod image_transfers;
 mod sections;
@@ -14,6 +15,7 @@ mod telemetry;
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use exposed::{Exposed, exposed};
 pub use image_fetch::ImageFetch;
+pub use image_metadefs::ImageMetadefs;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
 pub use image_transfers::ImageTransfers;
 pub use sections::{

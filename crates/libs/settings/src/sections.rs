@@ -230,6 +230,8 @@ pub struct Image {
     pub fetch: crate::ImageFetch,
     /// Stores, and what clients are told about them.
     pub storage: crate::ImageStorage,
+    /// Metadata definitions.
+    pub metadefs: crate::ImageMetadefs,
 }
 
 impl Default for Image {
@@ -246,6 +248,7 @@ impl Default for Image {
             policy_file: None,
             fetch: crate::ImageFetch::default(),
             storage: crate::ImageStorage::default(),
+            metadefs: crate::ImageMetadefs::default(),
         }
     }
 }

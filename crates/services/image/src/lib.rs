@@ -8,6 +8,7 @@ pub mod image;
 pub mod import;
 pub mod inspect;
 pub mod lane;
+pub mod metadefs;
 pub mod patch;
 pub mod policy;
 pub mod query;
@@ -42,6 +43,9 @@ pub async fn start(
 ) -> Result<Running> {
     let database = &settings.database;
     let db = Db::open(&database.url, "image", database.max_connections, &MIGRATIONS).await?;
+    if settings.image.metadefs.load_standard {
+        metadefs::standard::bootstrap(&db).await?;
+    }
     let policy = Arc::new(Enforcer::new(policy::RULES)?);
     if let Some(file) = &settings.image.policy_file {
         policy.load(file)?;

@@ -57,4 +57,62 @@ pub const RULES: &[Rule] = &[
     Rule::new("modify_task", "rule:default"),
     Rule::new("tasks_api_access", "rule:context_is_admin"),
     Rule::new("stores_info_detail", "rule:context_is_admin or rule:service_api"),
+    Rule::new("metadef_default", ""),
+    Rule::new("metadef_admin", "rule:context_is_admin"),
+    Rule::new(
+        "get_metadef_namespace",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new(
+        "get_metadef_namespaces",
+        "rule:context_is_admin or (role:reader and project_id:%(project_id)s)",
+    ),
+    Rule::new("modify_metadef_namespace", "rule:metadef_admin"),
+    Rule::new("add_metadef_namespace", "rule:metadef_admin"),
+    Rule::new("delete_metadef_namespace", "rule:metadef_admin"),
+    Rule::new(
+        "get_metadef_object",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new(
+        "get_metadef_objects",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new("modify_metadef_object", "rule:metadef_admin"),
+    Rule::new("add_metadef_object", "rule:metadef_admin"),
+    Rule::new("delete_metadef_object", "rule:metadef_admin"),
+    Rule::new(
+        "list_metadef_resource_types",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new(
+        "get_metadef_resource_type",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new("add_metadef_resource_type_association", "rule:metadef_admin"),
+    Rule::new("remove_metadef_resource_type_association", "rule:metadef_admin"),
+    Rule::new(
+        "get_metadef_property",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new(
+        "get_metadef_properties",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new("modify_metadef_property", "rule:metadef_admin"),
+    Rule::new("add_metadef_property", "rule:metadef_admin"),
+    Rule::new("remove_metadef_property", "rule:metadef_admin"),
+    Rule::new(
+        "get_metadef_tag",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new(
+        "get_metadef_tags",
+        "rule:context_is_admin or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))",
+    ),
+    Rule::new("modify_metadef_tag", "rule:metadef_admin"),
+    Rule::new("add_metadef_tag", "rule:metadef_admin"),
+    Rule::new("add_metadef_tags", "rule:metadef_admin"),
+    Rule::new("delete_metadef_tag", "rule:metadef_admin"),
+    Rule::new("delete_metadef_tags", "rule:metadef_admin"),
 ];

@@ -24,6 +24,10 @@ mod inspect;
 mod lifecycle;
 #[path = "it/listing.rs"]
 mod listing;
+#[path = "it/metadefs.rs"]
+mod metadefs;
+#[path = "it/metadefs_standard.rs"]
+mod metadefs_standard;
 #[path = "it/patches.rs"]
 mod patches;
 #[path = "it/policy.rs"]

@@ -6,6 +6,7 @@ mod images;
 mod import;
 mod info;
 mod members;
+mod metadefs;
 mod schemas;
 mod stores;
 mod tags;
@@ -35,6 +36,7 @@ pub fn table() -> Vec<Route> {
         info::routes(),
         stores::routes(),
         tasks::routes(),
+        metadefs::routes(),
     ]
     .into_iter()
     .flatten()

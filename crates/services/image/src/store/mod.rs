@@ -4,6 +4,7 @@ pub mod image;
 pub mod list;
 pub mod location;
 pub mod member;
+pub mod metadefs;
 #[cfg(test)]
 mod plans;
 pub mod task;

@@ -2,4 +2,5 @@
 
 pub mod image;
 pub mod member;
+pub mod metadefs;
 pub mod task;

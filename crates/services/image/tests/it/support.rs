@@ -157,6 +157,15 @@ impl Cloud {
         self.running = Some(running);
     }
 
+    /// The service's tables.
+    pub async fn db(&self) -> ferrostack_db::Db {
+        let none = ferrostack_db::sqlx::migrate::Migrator {
+            ignore_missing: true,
+            ..ferrostack_db::sqlx::migrate::Migrator::DEFAULT
+        };
+        ferrostack_db::Db::open(&self.database.url, "image", 2, &none).await.unwrap()
+    }
+
     pub async fn shut(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {
