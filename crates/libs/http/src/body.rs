@@ -48,12 +48,16 @@ impl FromRequest for JsonBody {
                     return Err(error.into());
                 }
             };
+            // Glance does not look at it.
             let is_json = content_type.is_empty()
                 || content_type.starts_with("application/json")
-                || (style == Style::Glance && content_type.starts_with("application/openstack-images"));
+                || style == Style::Glance;
             // Nova takes plain text for JSON, and no body for null.
             if style == Style::Nova && bytes.is_empty() {
                 return Ok(JsonBody(Value::Null));
+            }
+            if style == Style::Glance && bytes.is_empty() {
+                return Err(Error::bad_request("Body expected in request.").into());
             }
             let is_json = is_json
                 || (style == Style::Nova

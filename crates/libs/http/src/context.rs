@@ -47,7 +47,7 @@ impl Ctx {
         Err(Error::forbidden(match self.style {
             Style::Nova => format!("Policy doesn't allow {rule} to be performed."),
             Style::Keystone => format!("You are not authorized to perform the requested action: {rule}."),
-            Style::Glance => "You are not authorized to complete this action.".into(),
+            Style::Glance => format!("You are not authorized to complete {rule} action."),
             Style::Neutron => format!("(rule:{rule}) is disallowed by policy"),
         }))
     }

@@ -409,7 +409,15 @@ fn render<B: MessageBody + 'static>(
     error: &Error,
     accept: Option<&str>,
 ) -> ServiceResponse<EitherBody<B>> {
-    let (content_type, body) = spec.style.body(error, accept);
+    let of_request = match spec.style {
+        Style::Glance => {
+            let request = response.request();
+            let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+            crate::style::of_request(error, request.method().as_str(), media_type.unwrap_or(""), accept)
+        }
+        _ => None,
+    };
+    let (content_type, body) = of_request.unwrap_or_else(|| spec.style.body(error, accept));
     let status = spec.style.status(error);
     let (request, old) = response.into_parts();
     let mut answer = HttpResponse::build(status);

@@ -159,8 +159,11 @@ fn register(config: &mut web::ServiceConfig, routes: &[Route], style: Style) {
         if head_too && rows.iter().any(|r| r.method == Method::GET) {
             allowed.push(Method::HEAD.to_string());
         }
-        allowed.sort();
-        allowed.dedup();
+        // Glance names them as its router does: in the order of the table.
+        if style != Style::Glance {
+            allowed.sort();
+            allowed.dedup();
+        }
         let mut resource = web::resource(path);
         for row in rows {
             let mut made = if head_too && row.method == Method::GET {

@@ -60,6 +60,14 @@ impl Style {
             }
             Self::Neutron => json!({"NeutronError": {
                 "type": error.name.unwrap_or(neutron_type(error.kind)), "message": message, "detail": ""}}),
+            Self::Glance if error.detail => {
+                return page(
+                    code,
+                    reason,
+                    &format!("{}<br /><br />\n{}\n\n", explanation(code), escape(message)),
+                    accept,
+                );
+            }
             Self::Glance => return glance(code, reason, message, accept),
         };
         ("application/json", value.to_string())
@@ -112,18 +120,57 @@ fn glance(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'st
     webob(code, reason, if code == 401 { GLANCE_UNAUTHORIZED } else { message }, accept)
 }
 
+/// webob's own text for a status.
+fn explanation(code: u16) -> &'static str {
+    match code {
+        403 => "Access was denied to this resource.",
+        404 => "The resource could not be found.",
+        409 => "There was a conflict when trying to complete your request.",
+        413 => "The body of your request was too large for this server.",
+        _ => {
+            "The server could not comply with the request since it is either malformed or otherwise incorrect."
+        }
+    }
+}
+
+/// An error whose text webob makes of the request: 405 names the method, 415 the media type.
+pub(crate) fn of_request(
+    error: &Error,
+    method: &str,
+    content_type: &str,
+    accept: Option<&str>,
+) -> Option<(&'static str, String)> {
+    let cut = |text: &str| escape(&text.chars().take(255).collect::<String>());
+    let body = match error.kind {
+        ErrorKind::MethodNotAllowed => {
+            format!("The method {} is not allowed for this resource. <br /><br />\n", cut(method))
+        }
+        ErrorKind::UnsupportedMediaType => format!(
+            "The request media type {} is not supported by this server.\n<br /><br />\n{}",
+            cut(content_type),
+            escape(&error.public)
+        ),
+        _ => return None,
+    };
+    let status = Style::Glance.status(error);
+    Some(page(status.as_u16(), status.canonical_reason().unwrap_or("Error"), &body, accept))
+}
+
 /// An error as webob writes it: Glance's, and those of Nova's router.
 pub fn webob(code: u16, reason: &str, message: &str, accept: Option<&str>) -> (&'static str, String) {
+    page(code, reason, &format!("{}<br /><br />\n\n\n", escape(message)), accept)
+}
+
+/// `body`, which is HTML, in webob's page or its JSON.
+fn page(code: u16, reason: &str, body: &str, accept: Option<&str>) -> (&'static str, String) {
     // webob's negotiation: JSON only if the client asks for it and not for anything.
     let wants_json = accept.is_some_and(|a| a.contains("application/json") && !a.contains("text/html"));
     if wants_json {
-        let message = format!("{}<br /><br />\n\n\n", escape(message));
-        let body = json!({"message": message, "code": format!("{code} {reason}"), "title": reason});
+        let body = json!({"message": body, "code": format!("{code} {reason}"), "title": reason});
         return ("application/json", python_json(&body));
     }
     let body = format!(
-        "<html>\n <head>\n  <title>{code} {reason}</title>\n </head>\n <body>\n  <h1>{code} {reason}</h1>\n  {}<br /><br />\n\n\n\n </body>\n</html>",
-        escape(message)
+        "<html>\n <head>\n  <title>{code} {reason}</title>\n </head>\n <body>\n  <h1>{code} {reason}</h1>\n  {body}\n </body>\n</html>"
     );
     ("text/html; charset=UTF-8", body)
 }

@@ -96,7 +96,7 @@ impl Job {
     pub(crate) fn decode_failure(text: &str) -> Error {
         match serde_json::from_str::<(u16, String, Option<String>)>(text) {
             Ok((code, public, internal)) => {
-                Error { kind: ErrorKind::from_http(code), public, internal, name: None, retry_after: None }
+                Error { internal, ..Error::new(ErrorKind::from_http(code), public) }
             }
             Err(_) => Error::internal(text),
         }

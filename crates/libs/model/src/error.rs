@@ -102,6 +102,8 @@ pub struct Error {
     pub name: Option<&'static str>,
     /// For the header `Retry-After`, seconds.
     pub retry_after: Option<u32>,
+    /// Glance: the text stands below webob's own for the status, not in its place.
+    pub detail: bool,
 }
 
 /// `Result` with our [`Error`].
@@ -110,7 +112,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` with its public text.
     pub fn new(kind: ErrorKind, public: impl Into<String>) -> Self {
-        Self { kind, public: public.into(), internal: None, name: None, retry_after: None }
+        Self { kind, public: public.into(), internal: None, name: None, retry_after: None, detail: false }
     }
 
     /// Adds the exception name.
@@ -124,6 +126,13 @@ impl Error {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The text stands below webob's own for the status (Glance).
+    #[must_use]
+    pub fn as_detail(mut self) -> Self {
+        self.detail = true;
         self
     }
 

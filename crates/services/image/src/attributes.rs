@@ -57,6 +57,21 @@ pub fn is_base(name: &str) -> bool {
     BASE.contains(&name)
 }
 
+/// Attributes that are not even looked at in a new image.
+const DISALLOWED: &[&str] = &["direct_url", "self", "file", "schema", "stores"];
+
+/// Reads the attributes of a new image in Glance's order: those that are no attributes, the schema, the read-only
+/// and the reserved ones.
+pub fn check_new(attributes: &Map<String, Value>) -> Result<()> {
+    for name in DISALLOWED {
+        if attributes.contains_key(*name) {
+            return Err(Error::forbidden(format!("Attribute '{name}' is read-only.")));
+        }
+    }
+    validate(attributes)?;
+    attributes.keys().try_for_each(|name| check_settable(name, true))
+}
+
 /// 403 for an attribute that clients cannot set; `creating`: the id they can.
 pub fn check_settable(name: &str, creating: bool) -> Result<()> {
     let short: String = name.chars().take(MAX_NAME).collect();
@@ -64,7 +79,8 @@ pub fn check_settable(name: &str, creating: bool) -> Result<()> {
         return Err(Error::forbidden(format!("Attribute '{short}' is read-only.")));
     }
     if RESERVED.contains(&name) || name.starts_with("os_glance_") {
-        return Err(Error::forbidden(format!("Attribute '{short}' is reserved.")));
+        let error = Error::forbidden(format!("Attribute '{short}' is reserved."));
+        return Err(if creating && name != "locations" { error.as_detail() } else { error });
     }
     Ok(())
 }
@@ -78,9 +94,8 @@ pub fn validate(attributes: &Map<String, Value>) -> Result<()> {
     }
     for (name, value) in attributes {
         if name.is_empty() || name.chars().count() > MAX_NAME {
-            let short: String = name.chars().take(MAX_NAME).collect();
             return Err(Error::bad_request(format!(
-                "Property names must have 1 to {MAX_NAME} characters: '{short}'"
+                "Custom property should not be greater than {MAX_NAME} characters."
             )));
         }
         if name.contains('\0') || has_nul(value) {

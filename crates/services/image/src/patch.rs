@@ -23,6 +23,8 @@ enum Verb {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     verb: Verb,
+    /// In the form of 2.0, where `add` never replaces.
+    old: bool,
     /// The attribute.
     name: String,
     /// The tag's place, if it is about one tag.
@@ -44,10 +46,6 @@ fn operation(item: &Value, old: bool) -> Result<Operation> {
     };
     let (verb, path) = if old { old_form(item)? } else { new_form(item)? };
     let (name, index) = pointer(&path)?;
-    attributes::check_settable(&name, false)?;
-    if index.is_some() && name != "tags" {
-        return Err(Error::bad_request(format!("Invalid JSON pointer for this resource: '{}'", cut(&path))));
-    }
     let value = match (verb, item.get("value")) {
         (Verb::Remove, _) => Value::Null,
         (_, Some(value)) => value.clone(),
@@ -58,7 +56,12 @@ fn operation(item: &Value, old: bool) -> Result<Operation> {
             )));
         }
     };
-    Ok(Operation { verb, name, index, value })
+    attributes::check_settable(&name, false)?;
+    if verb != Verb::Remove {
+        let given = if index.is_some() { Value::Array(vec![value.clone()]) } else { value.clone() };
+        attributes::validate(&Map::from_iter([(name.clone(), given)]))?;
+    }
+    Ok(Operation { verb, old, name, index, value })
 }
 
 fn verb(word: &str) -> Result<Verb> {
@@ -67,7 +70,7 @@ fn verb(word: &str) -> Result<Verb> {
         "replace" => Ok(Verb::Replace),
         "remove" => Ok(Verb::Remove),
         other => Err(Error::bad_request(format!(
-            "Unexpected operation \"{}\". Operation must be one of: add, remove, replace.",
+            "Invalid operation: `{}`. It must be one of the following: add, remove, replace.",
             cut(other)
         ))),
     }
@@ -75,10 +78,15 @@ fn verb(word: &str) -> Result<Verb> {
 
 fn new_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
     let word = item.get("op").and_then(Value::as_str);
-    let word = word.ok_or_else(|| Error::bad_request("Unable to find '\"op\"' in JSON Schema change"))?;
+    let word = word.ok_or_else(|| {
+        Error::bad_request(
+            "Unable to find `op` in JSON Schema change. It must be one of the following: add, remove, replace.",
+        )
+    })?;
+    let verb = verb(word)?;
     let path = item.get("path").and_then(Value::as_str);
-    let path = path.ok_or_else(|| Error::bad_request("Unable to find '\"path\"' in JSON Schema change"))?;
-    Ok((verb(word)?, path.to_owned()))
+    let path = path.ok_or_else(|| Error::bad_request("Unable to find 'path' in JSON Schema change"))?;
+    Ok((verb, path.to_owned()))
 }
 
 fn old_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
@@ -100,26 +108,31 @@ fn old_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
     })
 }
 
-/// `/name`, or `/tags/N`.
+/// `/name`, or `/tags/N`: the parts, of which blanks around do not count.
 fn pointer(path: &str) -> Result<(String, Option<String>)> {
     let bad = |why: &str| Error::bad_request(format!("Pointer `{}` {why}", cut(path)));
     let Some(rest) = path.strip_prefix('/') else { return Err(bad("does not start with \"/\".")) };
-    if rest.contains("//") || rest.ends_with('/') || rest.is_empty() {
-        return Err(bad("contains adjacent or trailing \"/\", or nothing at all."));
+    let inner: Vec<&str> = rest.split('/').collect();
+    if inner.len() > 2 && inner[1..inner.len() - 1].iter().any(|part| part.trim().is_empty()) {
+        return Err(bad("contains adjacent \"/\"."));
     }
-    let mut parts = rest.split('/').map(|part| {
-        let plain = part.replace("~0", "").replace("~1", "");
-        if plain.contains('~') {
+    if rest.ends_with('/') {
+        return Err(bad("end with \"/\"."));
+    }
+    let mut parts = Vec::new();
+    for part in rest.trim_start_matches('/').split('/') {
+        if part.replace("~0", "").replace("~1", "").contains('~') {
             return Err(bad("contains \"~\" not part of a recognized escape sequence."));
         }
-        Ok(part.replace("~1", "/").replace("~0", "~"))
-    });
-    let name = parts.next().unwrap_or_else(|| Err(bad("is empty.")))?;
-    let index = parts.next().transpose()?;
-    if parts.next().is_some() {
-        return Err(bad("has too many parts for this resource."));
+        parts.push(part.replace("~1", "/").replace("~0", "~").trim().to_owned());
     }
-    Ok((name, index))
+    let many = parts.len() > 2 || (parts.len() == 2 && parts[0] != "tags");
+    if many || parts[0].is_empty() {
+        let joined: String = parts.join("/").chars().take(255).collect();
+        return Err(Error::bad_request(format!("Invalid JSON pointer for this resource: '/{joined}'")));
+    }
+    let index = (parts.len() == 2).then(|| parts.pop()).flatten();
+    Ok((parts.swap_remove(0), index))
 }
 
 fn cut(text: &str) -> String {
@@ -153,6 +166,9 @@ fn step(image: &Image, draft: &mut Map<String, Value>, operation: &Operation) ->
     }
     let base = attributes::is_base(name);
     match operation.verb {
+        Verb::Add if operation.old && (base || draft.contains_key(name)) => {
+            return Err(Error::conflict(format!("Property {} already present.", cut(name))).as_detail());
+        }
         Verb::Add => {
             draft.insert(name.clone(), operation.value.clone());
         }
@@ -160,14 +176,11 @@ fn step(image: &Image, draft: &mut Map<String, Value>, operation: &Operation) ->
             draft.insert(name.clone(), operation.value.clone());
         }
         Verb::Remove if base => {
-            return Err(Error::forbidden(format!("Property {name} may not be removed.")));
+            return Err(Error::forbidden(format!("Property {name} may not be removed.")).as_detail());
         }
         Verb::Remove if draft.shift_remove(name).is_some() => {}
         Verb::Replace | Verb::Remove => {
-            return Err(Error::conflict(format!(
-                "There was a conflict when trying to complete your request. Property {} does not exist.",
-                cut(name)
-            )));
+            return Err(Error::conflict(format!("Property {} does not exist.", cut(name))).as_detail());
         }
     }
     Ok(())

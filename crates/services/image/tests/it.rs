@@ -36,3 +36,5 @@ mod policy;
 mod refused;
 #[path = "it/stores.rs"]
 mod stores;
+#[path = "it/wire.rs"]
+mod wire;

@@ -91,12 +91,7 @@ fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Optio
     let given = super::content_type(req);
     if given != "application/octet-stream" {
         let short: String = given.chars().take(80).collect();
-        return Err(Error::new(
-            ErrorKind::UnsupportedMediaType,
-            format!(
-                "The request media type {short} is not supported by this server. Invalid content type {short}"
-            ),
-        ));
+        return Err(Error::new(ErrorKind::UnsupportedMediaType, format!("Invalid content type {short}")));
     }
     let image: &Image = &seen.image;
     if image.status != Status::Queued {

@@ -83,10 +83,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     let Value::Object(attributes) = &body.0 else {
         return Err(Error::bad_request("Request body must be a JSON object.").into());
     };
-    for name in attributes.keys() {
-        attributes::check_settable(name, true)?;
-    }
-    attributes::validate(attributes)?;
+    attributes::check_new(attributes)?;
     let now = Timestamp::now();
     let mut image = Image {
         id: id::uuid(),
@@ -118,7 +115,15 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
     }
     attributes::check_formats(&mut image)?;
     attributes::check_quota(&image)?;
-    ctx.enforce("add_image", &image.target(caller.project_id(), false))?;
+    ctx.enforce("add_image", &image.target(caller.project_id(), false)).map_err(|error| {
+        match image.owner.as_deref() {
+            Some(owner) if owner != caller.project_id() => {
+                Error::forbidden(format!("You are not permitted to create images owned by '{owner}'"))
+                    .as_detail()
+            }
+            _ => error,
+        }
+    })?;
     check_visibility(&ctx, None, &image)?;
     store::image::insert(&app.db, &image).await?;
     let mut answer = HttpResponse::Created();
@@ -178,7 +183,7 @@ async fn update(
 fn check_change(ctx: &Ctx, seen: &Seen, changed: &Image) -> Result<()> {
     check_visibility(ctx, Some(seen.image.visibility), changed)?;
     if changed.owner != seen.image.owner && !ctx.may("context_is_admin", &[]) {
-        return Err(Error::forbidden("You are not permitted to change the owner of this image."));
+        return Err(Error::forbidden("Owner can't be updated by non admin.").as_detail());
     }
     Ok(())
 }
@@ -196,7 +201,13 @@ fn unsupported_patch() -> HttpResponse {
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
     for _ in 0..ATTEMPTS {
-        let seen = load(&app, &ctx, &path).await?;
+        let seen = load(&app, &ctx, &path).await.map_err(|error| match error.kind {
+            ErrorKind::NotFound => {
+                let short: String = path.chars().take(255).collect();
+                Error::not_found(format!("Failed to find image {short} to delete"))
+            }
+            _ => error,
+        })?;
         seen.enforce(&ctx, "delete_image")?;
         if seen.image.protected {
             return Err(Error::forbidden(format!(

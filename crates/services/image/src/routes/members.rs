@@ -1,9 +1,10 @@
 //! Sharing: the members of an image.
 
-use super::{Seen, load};
+use super::{Seen, load_parent};
 use crate::{app::App, image::Visibility, store, view};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, actix_web::web, json, no_content};
 use ferrostack_model::{Error, Result};
+use serde_json::Value;
 
 /// The rows.
 pub fn routes() -> Vec<Route> {
@@ -27,11 +28,19 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn check_shared(seen: &Seen) -> Result<()> {
+/// Glance's text for an image that is not shared, by what was to be done with its members.
+fn check_shared(seen: &Seen, verb: &str) -> Result<()> {
     if seen.image.visibility == Visibility::Shared {
         return Ok(());
     }
-    Err(Error::forbidden("Only shared images have members."))
+    let id = &seen.image.id;
+    Err(match verb {
+        "list" => Error::forbidden(format!(
+            "Not allowed to list members for image {id}: Only shared images have members."
+        )),
+        "show" => Error::not_found("Only shared images have members."),
+        _ => Error::forbidden(format!("Not allowed to {verb} members for image {id}.")),
+    })
 }
 
 fn no_member(member: &str, image: &str) -> Error {
@@ -45,9 +54,9 @@ fn sees_all(ctx: &Ctx, seen: &Seen) -> bool {
 }
 
 async fn list(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
-    let seen = load(&app, &ctx, &path).await?;
+    let seen = load_parent(&app, &ctx, &path).await?;
+    check_shared(&seen, "list")?;
     seen.enforce(&ctx, "get_members")?;
-    check_shared(&seen)?;
     let mut members = store::member::list(&app.db, &seen.image.id).await?;
     if !sees_all(&ctx, &seen) {
         members.retain(|m| m.member == seen.project);
@@ -55,15 +64,22 @@ async fn list(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResu
     json(&view::member::members(&members))
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, path: web::Path<String>, body: JsonBody) -> ApiResult {
-    let seen = load(&app, &ctx, &path).await?;
-    seen.enforce(&ctx, "add_member")?;
-    let member = body.0.get("member").and_then(|m| m.as_str()).filter(|m| !m.is_empty());
-    let member = member.ok_or_else(|| Error::bad_request("Member to be added not specified"))?;
-    if member.chars().count() > 255 || member.contains('\0') {
-        return Err(Error::bad_request("Invalid member: at most 255 characters and no NUL.").into());
+/// The project to share with; Glance reads the body before it looks for the image.
+fn wanted(body: &Value) -> Result<&str> {
+    match body.get("member") {
+        None => Err(Error::bad_request("Member to be added not specified")),
+        Some(Value::String(text)) if text.is_empty() => Err(Error::bad_request("Member can't be empty")),
+        Some(Value::Null) => Err(Error::bad_request("Member can't be empty")),
+        Some(Value::String(text)) if text.chars().count() <= 255 && !text.contains('\0') => Ok(text),
+        Some(_) => Err(Error::bad_request("Invalid member: a text of at most 255 characters without NUL.")),
     }
-    check_shared(&seen)?;
+}
+
+async fn create(app: web::Data<App>, ctx: Ctx, path: web::Path<String>, body: JsonBody) -> ApiResult {
+    let member = wanted(&body.0)?;
+    let seen = load_parent(&app, &ctx, &path).await?;
+    check_shared(&seen, "create")?;
+    seen.enforce(&ctx, "add_member")?;
     json(&view::member::member(&store::member::insert(&app.db, &seen.image.id, member).await?))
 }
 
@@ -76,8 +92,10 @@ async fn find(app: &App, ctx: &Ctx, seen: &Seen, member: &str) -> Result<crate::
 }
 
 async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
-    let seen = load(&app, &ctx, &path.0).await?;
-    seen.enforce(&ctx, "get_member")?;
+    let seen = load_parent(&app, &ctx, &path.0).await?;
+    check_shared(&seen, "show")?;
+    // As Glance: who may not know learns nothing.
+    seen.enforce(&ctx, "get_member").map_err(|e| Error::not_found(e.public))?;
     json(&view::member::member(&find(&app, &ctx, &seen, &path.1).await?))
 }
 
@@ -87,19 +105,19 @@ async fn update(
     path: web::Path<(String, String)>,
     body: JsonBody,
 ) -> ApiResult {
-    let seen = load(&app, &ctx, &path.0).await?;
+    let status = body.0.get("status").ok_or_else(|| Error::bad_request("Status not specified"))?;
+    let seen = load_parent(&app, &ctx, &path.0).await?;
+    check_shared(&seen, "update")?;
+    seen.enforce(&ctx, "get_member")?;
     let member = find(&app, &ctx, &seen, &path.1).await?;
     let owner = seen.image.owner.as_deref().unwrap_or("");
     ctx.enforce("modify_member", &[("project_id", owner), ("owner", owner), ("member_id", &member.member)])?;
-    let status = body.0.get("status").and_then(|s| s.as_str());
-    let status = status.ok_or_else(|| Error::bad_request("Status not specified"))?;
-    if !matches!(status, "accepted" | "rejected" | "pending") {
-        let short: String = status.chars().take(80).collect();
-        return Err(Error::bad_request(format!(
-            "Invalid status: {short}. Status must be \"pending\", \"accepted\" or \"rejected\"."
-        ))
+    let Some(status @ ("accepted" | "rejected" | "pending")) = status.as_str() else {
+        return Err(Error::bad_request(
+            "Incorrect request: Status must be \"pending\", \"accepted\" or \"rejected\".",
+        )
         .into());
-    }
+    };
     if !store::member::update(&app.db, &seen.image.id, &member.member, status).await? {
         return Err(no_member(&member.member, &seen.image.id).into());
     }
@@ -107,9 +125,11 @@ async fn update(
 }
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
-    let seen = load(&app, &ctx, &path.0).await?;
+    let seen = load_parent(&app, &ctx, &path.0).await?;
+    check_shared(&seen, "delete")?;
+    seen.enforce(&ctx, "get_member")?;
+    find(&app, &ctx, &seen, &path.1).await?;
     seen.enforce(&ctx, "delete_member")?;
-    check_shared(&seen)?;
     if path.1.contains('\0') || !store::member::delete(&app.db, &seen.image.id, &path.1).await? {
         return Err(no_member(&path.1, &seen.image.id).into());
     }

@@ -20,7 +20,7 @@ use ferrostack_http::{
     ApiError, Ctx, JsonBody, Route,
     actix_web::{FromRequest, HttpRequest, http::header, web},
 };
-use ferrostack_model::{Error, Result, id};
+use ferrostack_model::{Error, ErrorKind, Result, id};
 
 /// Every route of the image API, below `/v2` (the edge maps the advertised `/v2.N` to it).
 pub fn table() -> Vec<Route> {
@@ -83,6 +83,17 @@ async fn load(app: &App, ctx: &Ctx, image_id: &str) -> Result<Seen> {
         return Err(no_image(image_id));
     }
     Ok(seen)
+}
+
+/// The same with Glance's text for members and tags of an image that is not there.
+async fn load_parent(app: &App, ctx: &Ctx, image_id: &str) -> Result<Seen> {
+    load(app, ctx, image_id).await.map_err(|error| match error.kind {
+        ErrorKind::NotFound => {
+            let short: String = image_id.chars().take(255).collect();
+            Error::not_found(format!("Image {short} not found."))
+        }
+        _ => error,
+    })
 }
 
 /// The request's media type without parameters, in lower case.

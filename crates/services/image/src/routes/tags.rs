@@ -1,10 +1,11 @@
 //! Tags.
 
-use super::load;
+use super::load_parent;
 use crate::{app::App, attributes, store};
 use ferrostack_db::Change;
 use ferrostack_http::{ApiResult, Ctx, Route, actix_web::web, no_content};
-use ferrostack_model::{Error, Result};
+use ferrostack_model::{Error, ErrorKind, Result};
+use serde_json::{Map, json};
 
 /// How often a change is tried again when somebody else's came in between.
 const ATTEMPTS: usize = 10;
@@ -34,22 +35,28 @@ async fn remove(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
 }
 
 async fn change(app: &App, ctx: &Ctx, image_id: &str, tag: &str, wanted: bool) -> Result<()> {
-    if tag.chars().count() > 255 || tag.contains('\0') {
-        return Err(Error::bad_request("Invalid image tag: tags have at most 255 characters and no NUL."));
+    if wanted {
+        attributes::validate(&Map::from_iter([("tags".to_owned(), json!([tag]))]))?;
     }
     for _ in 0..ATTEMPTS {
-        let seen = load(app, ctx, image_id).await?;
+        let seen = load_parent(app, ctx, image_id).await?;
         seen.enforce(ctx, "modify_image")?;
         let mut image = seen.image;
         let changed = if wanted { image.tags.insert(tag.to_owned()) } else { image.tags.remove(tag) };
         match (wanted, changed) {
             (true, false) => return Ok(()),
             (false, false) => {
-                return Err(Error::not_found(format!("Tag {tag} not found on image {image_id}.")));
+                return Err(Error::not_found("The resource could not be found."));
             }
             _ => {}
         }
-        attributes::check_quota(&image)?;
+        attributes::check_quota(&image).map_err(|error| match error.kind {
+            ErrorKind::TooLarge => Error::new(
+                ErrorKind::TooLarge,
+                format!("Image tag limit exceeded for image {image_id}: {}:", error.public),
+            ),
+            _ => error,
+        })?;
         if store::image::update(&app.db, &image).await? == Change::Updated {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use ferrostack_db::{
 use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
 
 /// Most members of an image.
-const MAX_MEMBERS: usize = 128;
+const MAX_MEMBERS: i64 = 128;
 
 /// Whether `project` is a member of the image, whatever its answer.
 pub async fn is_member(db: &Db, image_id: &str, project: &str) -> Result<bool> {
@@ -48,14 +48,30 @@ pub async fn get(db: &Db, image_id: &str, member: &str) -> Result<Option<Member>
     .map_err(db_error)
 }
 
-/// Adds a pending member; 409 if it is one, 413 if there are too many.
+/// Adds a pending member; 409 if it is one, 413 if there are too many, 404 if the image went meanwhile.
 pub async fn insert(db: &Db, image_id: &str, member: &str) -> Result<Member> {
-    let have = list(db, image_id).await?.len();
+    let mut tx = db.begin_write().await?;
+    // Keeps others from adding one at the same time, and the image from going.
+    let locked = sqlx::query(
+        "UPDATE image SET generation = generation + 1 WHERE id = $1 AND status <> 'deleted' AND visibility = 'shared'",
+    )
+    .bind(image_id)
+    .execute(&mut *tx)
+    .await
+    .map_err(db_error)?;
+    if locked.rows_affected() == 0 {
+        return Err(Error::not_found(format!("Image {image_id} not found.")));
+    }
+    let have: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM image_member WHERE image_id = $1")
+        .bind(image_id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db_error)?;
     if have >= MAX_MEMBERS {
         return Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "The limit has been exceeded on the number of allowed image members for this image. Attempted: {}, Maximum: {MAX_MEMBERS}",
+                "Image member limit exceeded for image {image_id}: The limit has been exceeded on the number of allowed image members for this image. Attempted: {}, Maximum: {MAX_MEMBERS}:",
                 have + 1
             ),
         ));
@@ -68,21 +84,23 @@ pub async fn insert(db: &Db, image_id: &str, member: &str) -> Result<Member> {
     .bind(member)
     .bind(now.0)
     .bind(now.0)
-    .execute(db.writer())
+    .execute(&mut *tx)
     .await;
     match done {
-        Ok(_) => Ok(Member {
-            image_id: image_id.to_owned(),
-            member: member.to_owned(),
-            status: "pending".into(),
-            created_at: now,
-            updated_at: now,
-        }),
+        Ok(_) => {}
         Err(error) if is_unique_violation(&error) => {
-            Err(Error::conflict(format!("Image member {member} already exists for image {image_id}.")))
+            return Err(Error::conflict(format!("Member {member} is duplicated for image {image_id}")));
         }
-        Err(error) => Err(db_error(error)),
+        Err(error) => return Err(db_error(error)),
     }
+    tx.commit().await.map_err(db_error)?;
+    Ok(Member {
+        image_id: image_id.to_owned(),
+        member: member.to_owned(),
+        status: "pending".into(),
+        created_at: now,
+        updated_at: now,
+    })
 }
 
 /// Sets the member's answer; whether there is such a member.
