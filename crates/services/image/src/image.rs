@@ -113,7 +113,9 @@ pub struct Image {
     pub virtual_size: Option<i64>,
     /// md5, hex.
     pub checksum: Option<String>,
-    /// sha512, hex.
+    /// What `os_hash_value` was made by: of our own data sha512.
+    pub os_hash_algo: Option<String>,
+    /// Hash of the data, hex.
     pub os_hash_value: Option<String>,
     /// GiB a flavor must have.
     pub min_disk: i64,

@@ -20,6 +20,7 @@ pub mod store;
 pub mod stores;
 pub mod task;
 pub mod upload;
+pub mod verify;
 pub mod view;
 
 use app::App;

@@ -10,6 +10,8 @@ mod web;
 mod corpus;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/damage.rs"]
+mod damage;
 #[path = "it/data.rs"]
 mod data;
 #[path = "it/fetch.rs"]

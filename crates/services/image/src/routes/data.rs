@@ -163,7 +163,8 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
         Asked::Whole => None,
         Asked::Part(part) => Some(part),
     };
-    let Some(object) = download::open(&app.stores, &image).await? else {
+    let wanted = part.clone().unwrap_or(0..size);
+    let Some(body) = download::body(&app, &image, size, wanted).await? else {
         // Deleted between our look at the record and now.
         load(&app, &ctx, &path).await?;
         return Err(Error::internal(format!("the data of image {} is missing", image.id)).into());
@@ -184,5 +185,5 @@ async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Pa
         answer.insert_header((header::ETAG, etag));
     }
     answer.insert_header((header::ACCEPT_RANGES, "bytes")).content_type("application/octet-stream");
-    Ok(answer.body(download::body(object, part.unwrap_or(0..size))))
+    Ok(answer.body(body))
 }

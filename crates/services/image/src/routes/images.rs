@@ -96,6 +96,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         size: None,
         virtual_size: None,
         checksum: None,
+        os_hash_algo: None,
         os_hash_value: None,
         min_disk: 0,
         min_ram: 0,

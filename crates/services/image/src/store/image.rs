@@ -11,10 +11,10 @@ use std::collections::HashMap;
 
 /// The columns [`read`] needs, for statements of other files of this module.
 pub(super) const COLUMNS: &str = "SELECT id, name, status, visibility, owner, disk_format, container_format, size, \
-     virtual_size, checksum, os_hash_value, min_disk, min_ram, protected, os_hidden, file, upload, created_at, \
+     virtual_size, checksum, os_hash_algo, os_hash_value, min_disk, min_ram, protected, os_hidden, file, upload, created_at, \
      updated_at, generation FROM image";
 const GET: &str = "SELECT id, name, status, visibility, owner, disk_format, container_format, size, virtual_size, \
-     checksum, os_hash_value, min_disk, min_ram, protected, os_hidden, file, upload, created_at, updated_at, \
+     checksum, os_hash_algo, os_hash_value, min_disk, min_ram, protected, os_hidden, file, upload, created_at, updated_at, \
      generation FROM image WHERE id = $1 AND status <> 'deleted'";
 
 /// Inserts a new record; 409 if the id is or ever was in use.
@@ -183,6 +183,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Image> {
                 size: row.try_get("size")?,
                 virtual_size: row.try_get("virtual_size")?,
                 checksum: row.try_get("checksum")?,
+                os_hash_algo: row.try_get("os_hash_algo")?,
                 os_hash_value: row.try_get("os_hash_value")?,
                 min_disk: row.try_get("min_disk")?,
                 min_ram: row.try_get("min_ram")?,

@@ -23,6 +23,8 @@ pub struct Location {
     pub name: String,
     /// What clients keep with it.
     pub metadata: Map<String, Value>,
+    /// Whether it was once found not to hold the image's bytes.
+    pub damaged: bool,
 }
 
 impl Location {
@@ -34,6 +36,7 @@ impl Location {
             store: store.to_owned(),
             name: name.to_owned(),
             metadata: Map::new(),
+            damaged: false,
         }
     }
 }
@@ -60,7 +63,7 @@ impl Status {
     }
 }
 
-const COLUMNS: &str = "SELECT id, image_id, store, name, metadata FROM image_location";
+const COLUMNS: &str = "SELECT id, image_id, store, name, metadata, damaged_at FROM image_location";
 
 /// Adds a location behind the image's others.
 pub async fn insert(tx: &mut Tx, location: &Location, status: Status) -> Result<()> {
@@ -143,6 +146,17 @@ pub async fn condemned(db: &Db, image_id: Option<&str>) -> Result<Vec<Location>>
     }
     sql.push(" ORDER BY created_at, id");
     sql.fetch_all(db.reader()).await.map_err(db_error)?.iter().map(read).collect()
+}
+
+/// The location does not hold the image's bytes, as was found at `at`.
+pub async fn set_damaged(db: &Db, id: &str, at: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE image_location SET damaged_at = $1 WHERE id = $2")
+        .bind(at.0)
+        .bind(id)
+        .execute(db.writer())
+        .await
+        .map(|_| ())
+        .map_err(db_error)
 }
 
 /// The location's object is removed from its store.
@@ -233,5 +247,6 @@ fn read(row: &AnyRow) -> Result<Location> {
     let text = |column: usize| row.try_get::<String, _>(column).map_err(db_error);
     let metadata: Map<String, Value> = serde_json::from_str(&text(4)?)
         .map_err(|e| Error::internal(format!("metadata of a location in the database: {e}")))?;
-    Ok(Location { id: text(0)?, image_id: text(1)?, store: text(2)?, name: text(3)?, metadata })
+    let damaged = row.try_get::<Option<i64>, _>(5).map_err(db_error)?.is_some();
+    Ok(Location { id: text(0)?, image_id: text(1)?, store: text(2)?, name: text(3)?, metadata, damaged })
 }

@@ -86,7 +86,8 @@ pub async fn finish(
     let staged = !to.has_data();
     let mut tx = db.begin_write().await?;
     let done = sqlx::query(
-        "UPDATE image SET status = $1, file = $2, size = $3, virtual_size = $4, checksum = $5, os_hash_value = $6, \
+        "UPDATE image SET status = $1, file = $2, size = $3, virtual_size = $4, checksum = $5, os_hash_algo = 'sha512', \
+         os_hash_value = $6, \
          upload = NULL, lease_until = NULL, updated_at = $7, generation = generation + 1 \
          WHERE id = $8 AND upload = $9",
     )
@@ -217,7 +218,7 @@ pub async fn refuse_import(db: &Db, id: &str, token: &str, store: &str, why: &st
     let mut tx = db.begin_write().await?;
     let done = sqlx::query(
         "UPDATE image SET status = 'queued', size = NULL, virtual_size = NULL, checksum = NULL, \
-         os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
+         os_hash_algo = NULL, os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
          WHERE id = $1 AND upload = $2 AND status = 'importing'",
     )
     .bind(id)

@@ -115,11 +115,11 @@ impl Stores {
     }
 
     /// The locations of an image in the order in which they are read: by their stores' weights, then by their own
-    /// order. Those of stores that are not configured are left out.
+    /// order, damaged ones last. Those of stores that are not configured are left out.
     pub fn order<'a>(&'a self, locations: &'a [Location]) -> Vec<(&'a Location, &'a Arc<Backend>)> {
         let mut found: Vec<_> =
             locations.iter().filter_map(|location| Some((location, self.get(&location.store)?))).collect();
-        found.sort_by_key(|(_, store)| std::cmp::Reverse(store.weight));
+        found.sort_by_key(|(location, store)| (location.damaged, std::cmp::Reverse(store.weight)));
         found
     }
 

@@ -26,7 +26,7 @@ pub fn image(image: &Image, whereabouts: Map<String, Value>) -> Value {
         "min_disk": image.min_disk,
         "owner": image.owner,
         "os_hidden": image.os_hidden,
-        "os_hash_algo": shown(json!(image.os_hash_value.as_ref().map(|_| "sha512"))),
+        "os_hash_algo": shown(json!(image.os_hash_algo)),
         "os_hash_value": shown(json!(image.os_hash_value)),
         "id": image.id,
         "created_at": image.created_at.iso(),
