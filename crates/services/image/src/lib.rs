@@ -35,6 +35,20 @@ use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
 
+/// The service without its HTTP server and its reconcilers: tables and stores.
+pub async fn open(settings: &Settings, bus: Arc<dyn Bus>) -> Result<Arc<App>> {
+    let database = &settings.database;
+    let db = Db::open(&database.url, "image", database.max_connections, &MIGRATIONS).await?;
+    if settings.image.metadefs.load_standard {
+        metadefs::standard::bootstrap(&db).await?;
+    }
+    let stores = stores::Stores::open(&settings.image)?;
+    reconcile::objects::warn_of_unknown_stores(&db, &stores).await?;
+    let uploads = Arc::new(tokio::sync::Semaphore::new(settings.image.transfers.uploads));
+    let settings = settings.image.clone();
+    Ok(Arc::new(App { settings, db, stores, bus, work: Default::default(), uploads }))
+}
+
 /// Starts the service: tables, stores, reconcilers (until `stop`) and the HTTP server.
 pub async fn start(
     settings: &Settings,
@@ -42,26 +56,11 @@ pub async fn start(
     verifier: Arc<dyn TokenVerifier>,
     stop: CancellationToken,
 ) -> Result<Running> {
-    let database = &settings.database;
-    let db = Db::open(&database.url, "image", database.max_connections, &MIGRATIONS).await?;
-    if settings.image.metadefs.load_standard {
-        metadefs::standard::bootstrap(&db).await?;
-    }
     let policy = Arc::new(Enforcer::new(policy::RULES)?);
     if let Some(file) = &settings.image.policy_file {
         policy.load(file)?;
     }
-    let stores = stores::Stores::open(&settings.image)?;
-    reconcile::objects::warn_of_unknown_stores(&db, &stores).await?;
-    let uploads = Arc::new(tokio::sync::Semaphore::new(settings.image.transfers.uploads));
-    let app = Arc::new(App {
-        settings: settings.image.clone(),
-        db,
-        stores,
-        bus,
-        work: Default::default(),
-        uploads,
-    });
+    let app = open(settings, bus).await?;
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {
         name: "image",

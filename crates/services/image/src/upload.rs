@@ -165,11 +165,19 @@ where
     E: std::fmt::Display,
 {
     let mut upload = Upload::begin(app, image, to, into).await?;
-    if let Err(error) = upload.fill(expected, body).await {
-        upload.undo().await;
-        return Err(error);
-    }
-    let image = image.clone();
+    let taken = async {
+        // What was declared may have changed until the upload began; since then it cannot.
+        let image = crate::store::image::get(&app.db, &upload.image_id).await?;
+        let image = image.ok_or_else(|| deleted(&upload.image_id))?;
+        upload.fill(expected, body).await.map(|()| image)
+    };
+    let image = match taken.await {
+        Ok(image) => image,
+        Err(error) => {
+            upload.undo().await;
+            return Err(error);
+        }
+    };
     let rest = async move {
         let result = upload.complete(&image, to).await;
         if result.is_err() {

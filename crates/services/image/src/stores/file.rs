@@ -12,6 +12,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
 };
 use url::Url;
 
@@ -42,7 +43,7 @@ impl Store for FileStore {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(self.part(name))?;
-        Ok(Box::new(Growing { file, size: 0, store: self.clone(), name: name.to_owned() }))
+        Ok(Box::new(Growing::new(file, self.clone(), name.to_owned())))
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
@@ -88,12 +89,46 @@ impl Store for FileStore {
     }
 }
 
+/// After so many bytes more the disk begins to write them, so that little is left to do at the end.
+const EARLY: u64 = 64 << 20;
+
 /// A file that has not got its name yet.
 struct Growing {
     file: File,
     size: u64,
     store: FileStore,
     name: String,
+    /// Written out, or about to be.
+    synced: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Growing {
+    fn new(file: File, store: FileStore, name: String) -> Self {
+        Self { file, size: 0, store, name, synced: 0, syncing: None }
+    }
+
+    /// Lets a thread sync what there is, unless one is still at it.
+    fn sync_early(&mut self) -> io::Result<()> {
+        if self.size - self.synced < EARLY || self.syncing.as_ref().is_some_and(|s| !s.is_finished()) {
+            return Ok(());
+        }
+        self.end_sync()?;
+        let file = self.file.try_clone()?;
+        self.synced = self.size;
+        self.syncing =
+            Some(thread::Builder::new().name("image sync".into()).spawn(move || file.sync_data())?);
+        Ok(())
+    }
+
+    /// Waits for the thread. The kernel tells an error once: what it told the thread the last sync would not hear.
+    fn end_sync(&mut self) -> io::Result<()> {
+        match self.syncing.take().map(JoinHandle::join) {
+            Some(Ok(done)) => done,
+            Some(Err(_)) => Err(io::Error::other("syncing broke")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Writer for Growing {
@@ -102,10 +137,11 @@ impl Writer for Growing {
             self.file.write_all(chunk)?;
             self.size += chunk.len() as u64;
         }
-        Ok(())
+        self.sync_early()
     }
 
-    fn publish(self: Box<Self>) -> io::Result<Opened> {
+    fn publish(mut self: Box<Self>) -> io::Result<Opened> {
+        self.end_sync()?;
         self.file.sync_all()?;
         fs::rename(self.store.part(&self.name), self.store.directory.join(&self.name))?;
         File::open(&self.store.directory)?.sync_all()?;

@@ -25,6 +25,11 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// A store that stands in no settings.
+    pub fn new(id: &str, kind: Kind, store: Arc<dyn Store>) -> Self {
+        Self { id: id.to_owned(), kind, description: String::new(), weight: 0, store }
+    }
+
     /// Runs what blocks on the store away from the async threads.
     pub async fn run<T: Send + 'static>(
         &self,
