@@ -36,6 +36,8 @@ struct Upload {
     into: Arc<Backend>,
     /// What has arrived; `None` when it is whole.
     receiver: Option<Receiver>,
+    /// Of the image, since the upload began.
+    formats: store::Formats,
     heartbeat: AbortHandle,
     /// The image is not ours any more.
     gone: CancellationToken,
@@ -51,9 +53,8 @@ impl Upload {
             .try_acquire_owned()
             .map_err(|_| Error::unavailable("too many uploads at once").retry_after(5))?;
         let token = id::hex();
-        if store::begin(&app.db, &image.id, to, &token, app.lease()).await? != Change::Updated {
-            return Err(not_allowed(image.status, to));
-        }
+        let begun = store::begin(&app.db, &image.id, to, &token, app.lease()).await?;
+        let formats = begun.ok_or_else(|| not_allowed(image.status, to))?;
         let gone = CancellationToken::new();
         let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone(), gone.clone()));
         let name = object_name(&image.id, &token);
@@ -63,11 +64,17 @@ impl Upload {
             token,
             into: into.clone(),
             receiver: Some(Receiver::new(into, &name, app.settings.max_image_bytes)),
+            formats,
             heartbeat: heartbeat.abort_handle(),
             gone,
             _place: place,
             done: false,
         })
+    }
+
+    /// The record says that the data is there: nothing is to be undone.
+    fn succeed(mut self) {
+        self.done = true;
     }
 
     /// What brings the image back to queued and removes what was written.
@@ -165,25 +172,20 @@ where
     E: std::fmt::Display,
 {
     let mut upload = Upload::begin(app, image, to, into).await?;
-    let taken = async {
-        // What was declared may have changed until the upload began; since then it cannot.
-        let image = crate::store::image::get(&app.db, &upload.image_id).await?;
-        let image = image.ok_or_else(|| deleted(&upload.image_id))?;
-        upload.fill(expected, body).await.map(|()| image)
-    };
-    let image = match taken.await {
-        Ok(image) => image,
-        Err(error) => {
-            upload.undo().await;
-            return Err(error);
-        }
-    };
+    if let Err(error) = upload.fill(expected, body).await {
+        upload.undo().await;
+        return Err(error);
+    }
+    // What was declared may have changed until the upload began; since then it cannot.
+    let mut image = image.clone();
+    image.disk_format = upload.formats.disk.take();
+    image.container_format = upload.formats.container.take();
     let rest = async move {
         let result = upload.complete(&image, to).await;
-        if result.is_err() {
-            upload.undo().await;
+        match result {
+            Ok(()) => upload.succeed(),
+            Err(_) => upload.undo().await,
         }
-        upload.done = true;
         result
     };
     tokio::spawn(rest).await.map_err(|e| Error::internal(format!("the end of an upload: {e}")))?

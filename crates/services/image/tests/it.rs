@@ -12,6 +12,8 @@ mod corpus;
 mod crash;
 #[path = "it/damage.rs"]
 mod damage;
+#[path = "it/cuts.rs"]
+mod cuts;
 #[path = "it/data.rs"]
 mod data;
 #[path = "it/fetch.rs"]

@@ -10,7 +10,7 @@ use super::{
 use crate::{image::Status, task::Task};
 use ferrostack_db::{
     Change, Db, Tx, db_error,
-    sqlx::{self, Row},
+    sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Result, Timestamp};
 
@@ -33,21 +33,32 @@ fn change(done: sqlx::any::AnyQueryResult) -> Change {
     if done.rows_affected() == 0 { Change::Stale } else { Change::Updated }
 }
 
-/// queued -> `to` (saving or uploading), owned by `token` until `lease`.
-pub async fn begin(db: &Db, id: &str, to: Status, token: &str, lease: Timestamp) -> Result<Change> {
-    sqlx::query(
+/// What a client says its data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// `qcow2`, `raw`, …
+    pub disk: Option<String>,
+    /// `bare`, …
+    pub container: Option<String>,
+}
+
+/// queued -> `to` (saving or uploading), owned by `token` until `lease`. The formats as they are now, which nobody can
+/// change any more; `None` if the image is not queued.
+pub async fn begin(db: &Db, id: &str, to: Status, token: &str, lease: Timestamp) -> Result<Option<Formats>> {
+    let row = sqlx::query(
         "UPDATE image SET status = $1, upload = $2, lease_until = $3, updated_at = $4, generation = generation + 1 \
-         WHERE id = $5 AND status = 'queued'",
+         WHERE id = $5 AND status = 'queued' RETURNING disk_format, container_format",
     )
     .bind(to.as_str())
     .bind(token)
     .bind(lease.0)
     .bind(Timestamp::now().0)
     .bind(id)
-    .execute(db.writer())
+    .fetch_optional(db.writer())
     .await
-    .map(change)
-    .map_err(db_error)
+    .map_err(db_error)?;
+    let read = |row: AnyRow| Ok(Formats { disk: row.try_get(0)?, container: row.try_get(1)? });
+    row.map(read).transpose().map_err(db_error)
 }
 
 /// Keeps the upload alive until `lease`; `Stale` if it is not ours any more.

@@ -2,18 +2,13 @@
 
 use crate::{
     corpus,
-    support::{Cloud, each, each_with, eventually},
+    support::{Cloud, each, each_with, eventually, pattern},
 };
 use futures_util::{StreamExt, stream};
 use reqwest::{Body, Method};
 use serde_json::json;
 use std::{convert::Infallible, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
-
-/// `length` bytes that differ everywhere.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
-}
 
 async fn is_queued_and_empty(cloud: &Cloud, id: &str) {
     eventually("queued again", async || cloud.show(id).await["status"] == "queued").await;

@@ -119,9 +119,42 @@ pub async fn each_with<F: AsyncFn(&mut Cloud)>(change: impl Fn(&mut Settings), t
     }
 }
 
+/// Runs `test` on SQLite with all files in memory: for what is done very often.
+pub async fn in_memory<F: AsyncFnOnce(&mut Cloud)>(change: impl Fn(&mut Settings), test: F) {
+    let memory = std::path::Path::new("/dev/shm");
+    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let mut cloud = Cloud::start_in(directory.unwrap(), None, &change).await;
+    test(&mut cloud).await;
+    cloud.end().await;
+}
+
+/// How often a test does what it does: `few` times in `./test`, `all` times where FERROSTACK_TEST_WHOLE is set.
+pub fn times(few: usize, all: usize) -> usize {
+    if std::env::var_os("FERROSTACK_TEST_WHOLE").is_some() { all } else { few }
+}
+
+/// The same numbers in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    /// One below `below`.
+    pub fn below(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % below
+    }
+}
+
+/// `length` bytes that differ everywhere.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
+}
+
 impl Cloud {
     async fn start(postgres: Option<String>, change: &impl Fn(&mut Settings)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), postgres, change).await
+    }
+
+    async fn start_in(directory: TempDir, postgres: Option<String>, change: &impl Fn(&mut Settings)) -> Self {
         let database = match postgres {
             Some(admin) => Database::postgres(admin).await,
             None => Database { url: format!("sqlite:{}/db", directory.path().display()), admin: None },
@@ -245,6 +278,11 @@ impl Cloud {
             query = query.bind((*value).to_owned());
         }
         query.execute(&mut connection).await.unwrap().rows_affected()
+    }
+
+    /// The service once more without its server, on the same tables and stores: for what HTTP is too slow for.
+    pub async fn app(&self) -> Arc<ferrostack_image::app::App> {
+        ferrostack_image::open(&self.settings, Arc::new(LocalBus::new())).await.unwrap()
     }
 
     /// Names of everything in the store directory.
