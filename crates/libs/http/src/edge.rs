@@ -96,6 +96,12 @@ impl Guard for InWindow {
 /// The rest of a body that nobody will read. See [`Answer`].
 pub(crate) struct Unread(#[allow(dead_code)] pub(crate) actix_web::dev::Payload);
 
+/// For a handler that answers with an error before it has read the whole `body`: the connection is closed after the
+/// answer, whatever more the client sends.
+pub fn leave_unread(req: &HttpRequest, body: web::Payload) {
+    req.extensions_mut().insert(Unread(body.into_inner()));
+}
+
 /// The body of an answer that comes before the request's end. What is unread is kept until all is sent: the connection
 /// is closed then. Of a dropped one all chunks would be read, of which there may be no end.
 struct Answer {

@@ -18,6 +18,7 @@ mod verify;
 pub use answer::{ApiError, ApiResult, accepted, created, json, no_content};
 pub use body::JsonBody;
 pub use context::Ctx;
+pub use edge::leave_unread;
 pub use links::base_url;
 pub use paging::{Page, query_pairs};
 pub use route::{Access, Method, Route};

@@ -54,7 +54,11 @@ impl Upload {
             .map_err(|_| Error::unavailable("too many uploads at once").retry_after(5))?;
         let token = id::hex();
         let begun = store::begin(&app.db, &image.id, to, &token, app.lease()).await?;
-        let formats = begun.ok_or_else(|| not_allowed(image.status, to))?;
+        let Some(formats) = begun else {
+            // Somebody was here first, or the image has gone.
+            let now = crate::store::image::get(&app.db, &image.id).await?;
+            return Err(now.map_or_else(|| deleted(&image.id), |now| not_allowed(now.status, to)));
+        };
         let gone = CancellationToken::new();
         let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone(), gone.clone()));
         let name = object_name(&image.id, &token);

@@ -10,16 +10,18 @@ mod web;
 mod corpus;
 #[path = "it/crash.rs"]
 mod crash;
-#[path = "it/damage.rs"]
-mod damage;
 #[path = "it/cuts.rs"]
 mod cuts;
+#[path = "it/damage.rs"]
+mod damage;
 #[path = "it/data.rs"]
 mod data;
 #[path = "it/fetch.rs"]
 mod fetch;
 #[path = "it/fetch_tls.rs"]
 mod fetch_tls;
+#[path = "it/framing.rs"]
+mod framing;
 #[path = "it/hostile.rs"]
 mod hostile;
 #[path = "it/inspect.rs"]
@@ -36,9 +38,13 @@ mod metadefs_standard;
 mod patches;
 #[path = "it/policy.rs"]
 mod policy;
+#[path = "it/races.rs"]
+mod races;
 #[path = "it/refused.rs"]
 mod refused;
 #[path = "it/stores.rs"]
 mod stores;
+#[path = "it/transfer.rs"]
+mod transfer;
 #[path = "it/wire.rs"]
 mod wire;

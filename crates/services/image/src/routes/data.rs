@@ -81,6 +81,7 @@ async fn take(
         if error.kind != ErrorKind::Gone {
             drain(&mut body).await;
         }
+        ferrostack_http::leave_unread(&req, body);
         return Err(error.into());
     }
     no_content()

@@ -9,9 +9,15 @@ use ferrostack_model::{
     id,
 };
 use ferrostack_settings::Settings;
+use futures_util::{StreamExt, stream};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +26,21 @@ pub const PROJECT_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 struct Tokens(HashMap<&'static str, Arc<Caller>>);
 
+/// Tokens that are not good any more.
+static EXPIRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// From now on `token` (one of `brief…`, which are a member's) is refused.
+pub fn expire(token: &str) {
+    EXPIRED.lock().unwrap().push(token.to_owned());
+}
+
 #[async_trait]
 impl TokenVerifier for Tokens {
     async fn verify(&self, token: &str) -> Result<Arc<Caller>> {
+        if token.starts_with("brief") {
+            let expired = EXPIRED.lock().unwrap().iter().any(|t| t == token);
+            return if expired { Err(Error::unauthorized()) } else { self.verify("member").await };
+        }
         self.0.get(token).cloned().ok_or_else(Error::unauthorized)
     }
     fn auth_uri(&self) -> String {
@@ -89,6 +107,25 @@ async fn run(url: &str, statement: String) {
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
     connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+}
+
+/// An upload under way.
+pub struct Feed {
+    pub sender: tokio::sync::mpsc::Sender<std::result::Result<Vec<u8>, std::io::Error>>,
+    pub answer: tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>,
+}
+
+impl Feed {
+    pub async fn send(&self, bytes: Vec<u8>) {
+        self.sender.send(Ok(bytes)).await.unwrap();
+    }
+
+    /// Ends the body; the status and text of the answer.
+    pub async fn end(self) -> (u16, String) {
+        drop(self.sender);
+        let answer = self.answer.await.unwrap().unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
 }
 
 /// A running image service.
@@ -283,6 +320,21 @@ impl Cloud {
     /// The service once more without its server, on the same tables and stores: for what HTTP is too slow for.
     pub async fn app(&self) -> Arc<ferrostack_image::app::App> {
         ferrostack_image::open(&self.settings, Arc::new(LocalBus::new())).await.unwrap()
+    }
+
+    /// An upload that takes what is sent to it, and ends when the sender is dropped.
+    pub fn feed(&self, token: &str, id: &str, headers: &[(&str, &str)]) -> Feed {
+        let (sender, receiver) =
+            tokio::sync::mpsc::channel::<std::result::Result<Vec<u8>, std::io::Error>>(1);
+        let body = stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) });
+        let mut request = self
+            .call(token, Method::PUT, &format!("/v2/images/{id}/file"))
+            .header("Content-Type", "application/octet-stream")
+            .body(reqwest::Body::wrap_stream(body.boxed()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Feed { sender, answer: tokio::spawn(request.send()) }
     }
 
     /// Names of everything in the store directory.
