@@ -4,6 +4,7 @@
 
 mod agent;
 mod exposed;
+mod formats;
 mod image_fetch;
 mod image_metadefs;
 mod image_storage;
@@ -14,6 +15,7 @@ mod telemetry;
 
 pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
 pub use exposed::{Exposed, exposed};
+pub use formats::{ImageConvert, ImageFormats};
 pub use image_fetch::ImageFetch;
 pub use image_metadefs::ImageMetadefs;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};

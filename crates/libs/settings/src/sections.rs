@@ -232,6 +232,10 @@ pub struct Image {
     pub storage: crate::ImageStorage,
     /// Metadata definitions.
     pub metadefs: crate::ImageMetadefs,
+    /// What image data may be.
+    pub formats: crate::ImageFormats,
+    /// How images are converted.
+    pub convert: crate::ImageConvert,
 }
 
 impl Default for Image {
@@ -249,6 +253,8 @@ impl Default for Image {
             fetch: crate::ImageFetch::default(),
             storage: crate::ImageStorage::default(),
             metadefs: crate::ImageMetadefs::default(),
+            formats: Default::default(),
+            convert: Default::default(),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! An image record and its states.
 
-use crate::{inspect::Declared, store::location::Location};
+use crate::{
+    inspect::{Declared, Rules},
+    store::location::Location,
+};
 use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_settings::Image as Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where an image is in its life.
@@ -144,12 +148,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// What the image's data must be.
-    pub fn declared(&self, max_virtual_bytes: u64) -> Declared {
+    /// What the image's data must be: by the settings, or with a limit of the virtual size alone.
+    pub fn declared(&self, rules: impl Into<Rules>) -> Declared {
         Declared {
             disk_format: self.disk_format.clone().unwrap_or_default(),
             container_format: self.container_format.clone().unwrap_or_default(),
-            max_virtual_bytes,
+            rules: rules.into(),
         }
     }
 
@@ -162,6 +166,18 @@ impl Image {
             target.push(("member_id", project));
         }
         target
+    }
+}
+
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        let formats = &settings.formats;
+        Self {
+            max_virtual_bytes: settings.max_virtual_bytes,
+            require_match: formats.require_match,
+            vmdk_types: formats.vmdk_allowed_types.clone(),
+            check_mbr: !formats.gpt_safety_checks_nonfatal.iter().any(|c| c == "mbr"),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub async fn check_staged(app: &App, id: &str, token: &str) -> Result<()> {
     let Some(name) = image.file.clone() else {
         return Err(Error::internal(format!("importing image {id} has no staged file")));
     };
-    let declared = image.declared(app.settings.max_virtual_bytes);
+    let declared = image.declared(&app.settings);
     let store = app.stores.default();
     let staged = store.open(&name).await?;
     let staged =

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod attributes;
+pub mod convert;
 pub mod download;
 pub mod fetch;
 pub mod image;

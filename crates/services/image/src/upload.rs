@@ -224,7 +224,7 @@ impl Upload {
     async fn complete(&mut self, image: &Image, to: Status) -> Result<()> {
         let receiver = self.receiver.take().ok_or_else(|| Error::internal("no receiver"))?;
         let (object, mut received) = receiver.finish().await?;
-        let declared = image.declared(self.app.settings.max_virtual_bytes);
+        let declared = image.declared(&self.app.settings);
         let checked = to == Status::Saving;
         let found = self
             .app

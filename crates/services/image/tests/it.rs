@@ -6,6 +6,8 @@ mod support;
 #[path = "it/web.rs"]
 mod web;
 
+#[path = "it/convert.rs"]
+mod convert;
 #[path = "it/corpus.rs"]
 mod corpus;
 #[path = "it/crash.rs"]

@@ -83,6 +83,9 @@ const MARKS: &[(u64, &[u8], Kind)] = &[
     (0, b"vhdxfile", Kind::Vhdx),
     (0x40, b"\x7f\x10\xda\xbe", Kind::Vdi),
     (0x8001, b"CD001", Kind::Iso),
+    (0x8001, b"BEA01", Kind::Iso),
+    (0x8001, b"NSR02", Kind::Iso),
+    (0x8001, b"NSR03", Kind::Iso),
     (0, b"QED\0", Kind::Qed),
     (0, b"LUKS\xba\xbe", Kind::Luks),
     (0, b"WithoutFreeSpace", Kind::Parallels),
@@ -137,9 +140,4 @@ pub fn trailing(source: &Source<'_>) -> Checked<Option<Kind>> {
     } else {
         None
     })
-}
-
-/// Whether there is an MBR or a GPT.
-pub fn has_partition_table(source: &Source<'_>) -> Checked<bool> {
-    Ok(source.has(510, b"\x55\xaa")? || source.has(512, b"EFI PART")?)
 }

@@ -4,8 +4,12 @@
 //! A file passes if its content is what it was declared to be and nothing else, needs no other file, is whole as
 //! far as its tables go, and holds a disk of a sane size. Each format's checks say what QEMU would otherwise do.
 
+mod archive;
+mod checked;
 mod detect;
 mod iso;
+mod partition;
+mod ploop;
 mod qcow2;
 mod source;
 mod vdi;
@@ -13,10 +17,41 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
-pub use source::{ReadAt, Source};
+pub use checked::{CheckedImage, DiskFormat};
+pub use source::{MAX_BYTES, MAX_READS, ReadAt, Source};
 
 use detect::Kind;
 use std::{fs::File, io};
+
+/// What the operator allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Largest disk inside, bytes.
+    pub max_virtual_bytes: u64,
+    /// Content must be what it was declared to be. Without, it must only be harmless.
+    pub require_match: bool,
+    /// VMDK types (those in several files never pass).
+    pub vmdk_types: Vec<String>,
+    /// Whether the protective MBR of a GPT is looked at.
+    pub check_mbr: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            max_virtual_bytes: u64::MAX,
+            require_match: true,
+            vmdk_types: vec!["streamOptimized".into(), "monolithicSparse".into()],
+            check_mbr: true,
+        }
+    }
+}
+
+impl From<u64> for Rules {
+    fn from(max_virtual_bytes: u64) -> Self {
+        Self { max_virtual_bytes, ..Self::default() }
+    }
+}
 
 /// What an image is said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +60,14 @@ pub struct Declared {
     pub disk_format: String,
     /// `container_format`
     pub container_format: String,
-    /// Largest disk inside, bytes.
-    pub max_virtual_bytes: u64,
+    /// What is allowed.
+    pub rules: Rules,
 }
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Bytes of the disk inside; `None` for an archive, which is not opened.
+    /// Bytes of the disk inside; `None` for an archive, which is not opened, and for what was declared wrongly.
     pub virtual_size: Option<u64>,
 }
 
@@ -69,47 +104,91 @@ pub fn inspect_bytes(bytes: &[u8], declared: &Declared) -> Checked<Found> {
     inspect_source(&Source::new(&bytes, bytes.len() as u64), declared)
 }
 
-fn inspect_source(source: &Source<'_>, declared: &Declared) -> Checked<Found> {
+/// Checks anything that can be read at offsets, with at most [`MAX_READS`] reads of [`MAX_BYTES`] together.
+pub fn inspect_source(source: &Source<'_>, declared: &Declared) -> Checked<Found> {
     let kinds = detect::leading(source)?;
-    if declared.container_format == "ova"
-        || declared.container_format == "docker"
-        || declared.container_format == "compressed"
-    {
-        return archive(&kinds, &declared.container_format);
+    match as_declared(source, &kinds, declared) {
+        Err(Refusal::Content(_)) if !declared.rules.require_match => {
+            harmless(source, &kinds, &declared.rules)?;
+            Ok(Found { virtual_size: None })
+        }
+        other => other,
     }
+}
+
+fn as_declared(source: &Source<'_>, kinds: &[Kind], declared: &Declared) -> Checked<Found> {
+    if matches!(declared.container_format.as_str(), "ova" | "docker" | "compressed") {
+        archive::check(source, kinds, &declared.container_format)?;
+        return Ok(Found { virtual_size: None });
+    }
+    let rules = &declared.rules;
     let virtual_size = match declared.disk_format.as_str() {
-        "raw" => raw(source, &kinds)?,
-        "aki" | "ari" | "ami" => kernel_or_disk(source, &kinds, &declared.disk_format)?,
+        "raw" => raw(source, kinds, rules)?,
+        "aki" | "ari" | "ami" => kernel_or_disk(source, kinds, &declared.disk_format)?,
         "iso" => {
-            only(&kinds, Kind::Iso, "iso")?;
+            only(kinds, Kind::Iso, "iso")?;
             iso::check(source)?
         }
         other => {
-            let (kind, check): (Kind, fn(&Source<'_>) -> Checked<u64>) = match other {
-                "qcow2" => (Kind::Qcow, qcow2::check),
-                "vmdk" => (Kind::Vmdk, vmdk::check),
-                "vhd" => (Kind::Vhd, vhd::check),
-                "vhdx" => (Kind::Vhdx, vhdx::check),
-                "vdi" => (Kind::Vdi, vdi::check),
+            let kind = match other {
+                "qcow2" => Kind::Qcow,
+                "vmdk" => Kind::Vmdk,
+                "vhd" => Kind::Vhd,
+                "vhdx" => Kind::Vhdx,
+                "vdi" => Kind::Vdi,
+                "ploop" => Kind::Parallels,
                 _ => return Err(Refusal::because(format!("disk format '{other}' is not supported"))),
             };
             // A fixed VHD has its only header at its end.
             if !(kind == Kind::Vhd && kinds.is_empty()) {
-                only(&kinds, kind, other)?;
+                only(kinds, kind, other)?;
+                if partition::is_there(source)? {
+                    return Err(Refusal::because(format!("it is {other} and a partitioned disk at once")));
+                }
             }
-            if detect::has_partition_table(source)? && !kinds.is_empty() {
-                return Err(Refusal::because(format!("it is {other} and a partitioned disk at once")));
-            }
-            check(source)?
+            disk(source, kind, rules)?
         }
     };
-    if virtual_size > declared.max_virtual_bytes {
+    within(virtual_size, rules)?;
+    Ok(Found { virtual_size: Some(virtual_size) })
+}
+
+fn within(virtual_size: u64, rules: &Rules) -> Checked<()> {
+    if virtual_size > rules.max_virtual_bytes {
         return Err(Refusal::because(format!(
             "its disk of {virtual_size} bytes is larger than the limit of {} bytes",
-            declared.max_virtual_bytes
+            rules.max_virtual_bytes
         )));
     }
-    Ok(Found { virtual_size: Some(virtual_size) })
+    Ok(())
+}
+
+/// The virtual size of a disk image with a format of its own.
+fn disk(source: &Source<'_>, kind: Kind, rules: &Rules) -> Checked<u64> {
+    match kind {
+        Kind::Qcow => qcow2::check(source),
+        Kind::Vmdk => vmdk::check(source, &rules.vmdk_types),
+        Kind::Vhd => vhd::check(source),
+        Kind::Vhdx => vhdx::check(source),
+        Kind::Vdi => vdi::check(source),
+        Kind::Parallels => ploop::check(source),
+        Kind::Iso => iso::check(source),
+        other => Err(Refusal::because(format!("{} is not supported", other.name()))),
+    }
+}
+
+/// What is let in although it is not what it was declared to be: one kind of thing, and sound as that.
+fn harmless(source: &Source<'_>, kinds: &[Kind], rules: &Rules) -> Checked<()> {
+    let trailing = detect::trailing(source)?;
+    match (kinds, trailing) {
+        ([], None) => raw(source, kinds, rules).map(drop),
+        ([], Some(kind)) => within(disk(source, kind, rules)?, rules),
+        ([kind], _) if kind.is_archive() => Ok(()),
+        ([kind], _) => within(disk(source, *kind, rules)?, rules),
+        ([first, second, ..], _) => {
+            Err(Refusal::because(format!("it is {} and {} at once", first.name(), second.name())))
+        }
+    }
 }
 
 /// One kind, and it is the declared one.
@@ -129,9 +208,12 @@ fn mismatch(declared: &str, is: &str) -> Refusal {
 }
 
 /// Raw is what is nothing else; with or without a partition table.
-fn raw(source: &Source<'_>, kinds: &[Kind]) -> Checked<u64> {
+fn raw(source: &Source<'_>, kinds: &[Kind], rules: &Rules) -> Checked<u64> {
     if let Some(kind) = kinds.first().copied().or(detect::trailing(source)?) {
         return Err(mismatch("raw", kind.name()));
+    }
+    if rules.check_mbr {
+        partition::check(source)?;
     }
     Ok(source.size())
 }
@@ -143,20 +225,4 @@ fn kernel_or_disk(source: &Source<'_>, kinds: &[Kind], declared: &str) -> Checke
         Some(kind) => Err(mismatch(declared, kind.name())),
         None => Ok(source.size()),
     }
-}
-
-/// Archives are stored, never unpacked here.
-fn archive(kinds: &[Kind], container: &str) -> Checked<Found> {
-    let fits = |kind: &Kind| match container {
-        "ova" => *kind == Kind::Tar,
-        "docker" => matches!(kind, Kind::Tar | Kind::Gzip),
-        _ => kind.is_archive() && *kind != Kind::Tar,
-    };
-    if kinds.len() == 1 && kinds.iter().all(fits) {
-        return Ok(Found { virtual_size: None });
-    }
-    let is = kinds.iter().find(|k| !fits(k)).map_or("something else", |k| k.name());
-    Err(Refusal::because(format!(
-        "Image content does not match container_format: declared {container}, found {is}"
-    )))
 }

@@ -130,7 +130,7 @@ fn tables(source: &Source<'_>, head: &Block, header: &Header) -> Checked<()> {
         // 40 bytes is the smallest snapshot entry.
         place(source, header, "snapshot table", snapshot_offset, u64::from(snapshots) * 40)?;
     }
-    l1(source, header, l1_offset, l1_entries, snapshots > 0)
+    l1(source, header, l1_offset, l1_entries)
 }
 
 /// A table begins on a cluster after the header and lies within the file.
@@ -140,8 +140,9 @@ fn place(source: &Source<'_>, header: &Header, what: &str, offset: u64, length: 
     if aligned && inside { Ok(()) } else { refuse(format!("its {what} is out of place")) }
 }
 
-/// Every L2 table is in the file, aligned, and (without snapshots) used once: no loops, no sharing bombs.
-fn l1(source: &Source<'_>, header: &Header, offset: u64, entries: u64, shared: bool) -> Checked<()> {
+/// Every L2 table is in the file, aligned, and used once: no loops, no sharing bombs. (Snapshots share tables with
+/// the L1 tables of their own, never within one.)
+fn l1(source: &Source<'_>, header: &Header, offset: u64, entries: u64) -> Checked<()> {
     let table = source.get(offset, entries * 8)?;
     let end = offset + entries * 8;
     let most = source.size() / header.cluster;
@@ -164,7 +165,7 @@ fn l1(source: &Source<'_>, header: &Header, offset: u64, entries: u64, shared: b
         }
     }
     used.sort_unstable();
-    if !shared && used.windows(2).any(|pair| pair[0] == pair[1]) {
+    if used.windows(2).any(|pair| pair[0] == pair[1]) {
         return refuse("its L1 table names a table twice");
     }
     Ok(())

@@ -18,8 +18,8 @@ fn refuse<T>(why: impl Into<String>) -> Checked<T> {
     Err(Refusal::because(why))
 }
 
-/// The virtual size, or why not.
-pub fn check(source: &Source<'_>) -> Checked<u64> {
+/// The virtual size, or why not; of `types` those in one file are allowed.
+pub fn check(source: &Source<'_>, types: &[String]) -> Checked<u64> {
     if !source.has(0, b"KDMV")? {
         return refuse("only VMDK files of the types monolithicSparse and streamOptimized are allowed");
     }
@@ -40,11 +40,12 @@ pub fn check(source: &Source<'_>) -> Checked<u64> {
         return refuse("its grain tables are not of 512 entries");
     }
     let (offset, length) = (head.le64(28)?, head.le64(36)?);
-    if offset == 0 || length == 0 || length > MAX_DESCRIPTOR || offset > source.size() / SECTOR {
+    // QEMU looks for a parent in sector 1, wherever the header says that the descriptor is.
+    if offset != 1 || length == 0 || length > MAX_DESCRIPTOR {
         return refuse("its descriptor is missing or out of place");
     }
     let text = source.get(offset * SECTOR, length * SECTOR)?;
-    descriptor(&text.0)?;
+    descriptor(&text.0, types)?;
     let directory = head.le64(56)?;
     if directory == AT_END {
         footer(source, &head)?;
@@ -75,7 +76,7 @@ fn footer(source: &Source<'_>, head: &Block) -> Checked<()> {
 const CID_DIGITS: usize = 8;
 
 /// One sparse extent without a path, no parent.
-fn descriptor(bytes: &[u8]) -> Checked<()> {
+fn descriptor(bytes: &[u8], types: &[String]) -> Checked<()> {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     let last = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
     let left = bytes.get(end + 1..last).unwrap_or_default();
@@ -111,17 +112,13 @@ fn descriptor(bytes: &[u8]) -> Checked<()> {
             _ => {}
         }
     }
-    match kind.as_deref() {
-        Some("monolithicSparse" | "streamOptimized") if extents == 1 => Ok(()),
-        Some("monolithicSparse" | "streamOptimized") => {
-            refuse(format!("it has {extents} extents instead of one"))
-        }
-        Some(other) => {
-            let short: String = other.chars().take(40).collect();
-            refuse(format!("VMDK type {short} is not allowed: only monolithicSparse and streamOptimized"))
-        }
-        None => refuse("its descriptor names no type"),
+    let Some(kind) = kind else { return refuse("its descriptor names no type") };
+    let in_one_file = ["monolithicSparse", "streamOptimized"].contains(&kind.as_str());
+    if !in_one_file || !types.contains(&kind) {
+        let short: String = kind.chars().take(40).collect();
+        return refuse(format!("VMDK type {short} is not allowed"));
     }
+    if extents == 1 { Ok(()) } else { refuse(format!("it has {extents} extents instead of one")) }
 }
 
 /// `RW 2048 SPARSE "name.vmdk"`

@@ -261,18 +261,92 @@ pub fn mbr() -> Vec<u8> {
     })
 }
 
-pub fn gpt() -> Vec<u8> {
+/// A disk with a GPT; `entry` edits the protective MBR's first entry.
+pub fn gpt_with(entry: impl FnOnce(&mut [u8])) -> Vec<u8> {
     with(mbr(), |b| {
-        b[450] = 0xee;
+        put(b, 446, &[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 255, 7, 0, 0]);
         put(b, 512, b"EFI PART");
+        entry(&mut b[446..510]);
     })
 }
 
+pub fn gpt() -> Vec<u8> {
+    gpt_with(|_| {})
+}
+
+/// A member of a tar archive: its header with a right checksum, and its data.
+pub fn tar_member(kind: u8, name: &str, link: &str, data: &[u8]) -> Vec<u8> {
+    let mut b = vec![0; 512];
+    put(&mut b, 0, name.as_bytes());
+    put(&mut b, 100, b"0000644\0");
+    put(&mut b, 124, format!("{:011o}\0", data.len()).as_bytes());
+    b[156] = kind;
+    put(&mut b, 157, link.as_bytes());
+    put(&mut b, 257, b"ustar\x0000");
+    tar_sum(&mut b);
+    b.extend(data);
+    b.resize(b.len().next_multiple_of(512), 0);
+    b
+}
+
+pub fn tar_sum(header: &mut [u8]) {
+    put(header, 148, b"        ");
+    let sum: u32 = header[..512].iter().map(|b| u32::from(*b)).sum();
+    put(header, 148, format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// An archive of members, with its end.
+pub fn tar_of(members: &[Vec<u8>]) -> Vec<u8> {
+    let mut b = members.concat();
+    b.extend([0; 1024]);
+    b
+}
+
 pub fn tar(name: &str) -> Vec<u8> {
-    with(vec![0; 10_240], |b| {
-        put(b, 0, name.as_bytes());
-        put(b, 257, b"ustar\x0000");
-    })
+    tar_of(&[tar_member(b'0', name, "", b"data")])
+}
+
+/// A zip with one file that is not compressed; `change` edits the local header, the entry and the end record.
+pub fn zip(name: &str, change: impl FnOnce(&mut [Vec<u8>; 3])) -> Vec<u8> {
+    let data = b"data";
+    let mut local = vec![0; 30];
+    put(&mut local, 0, b"PK\x03\x04");
+    le32(&mut local, 18, 4);
+    le32(&mut local, 22, 4);
+    le16(&mut local, 26, name.len() as u16);
+    local.extend(name.as_bytes());
+    local.extend(data);
+    let mut entry = vec![0; 46];
+    put(&mut entry, 0, b"PK\x01\x02");
+    le16(&mut entry, 4, 0x031e);
+    le32(&mut entry, 20, 4);
+    le32(&mut entry, 24, 4);
+    le16(&mut entry, 28, name.len() as u16);
+    le32(&mut entry, 38, 0o100_644 << 16);
+    entry.extend(name.as_bytes());
+    let mut end = vec![0; 22];
+    put(&mut end, 0, b"PK\x05\x06");
+    le16(&mut end, 8, 1);
+    le16(&mut end, 10, 1);
+    le32(&mut end, 12, entry.len() as u32);
+    le32(&mut end, 16, local.len() as u32);
+    let mut parts = [local, entry, end];
+    change(&mut parts);
+    parts.concat()
+}
+
+/// A ploop of 8 MiB in clusters of 1 MiB with nothing in it.
+pub fn ploop() -> Vec<u8> {
+    let mut b = vec![0; 4096];
+    put(&mut b, 0, b"WithouFreSpacExt");
+    le32(&mut b, 16, 2);
+    le32(&mut b, 20, 16);
+    le32(&mut b, 24, 32);
+    le32(&mut b, 28, 2048);
+    le32(&mut b, 32, 8);
+    le64(&mut b, 36, 16384);
+    le32(&mut b, 48, 8);
+    b
 }
 
 /// Images that must pass, with the size of the disk inside.
@@ -318,7 +392,19 @@ pub fn good() -> Vec<(Case, u64)> {
         (case("vhd-dynamic", "vhd", vhd_dynamic(3, |_| {})), 4 << 20),
         (case("vhdx", "vhdx", vhdx()), gib),
         (case("vdi", "vdi", vdi()), 8 << 20),
+        (case("ploop", "ploop", ploop()), 8 << 20),
         (case("iso", "iso", iso()), 64 << 10),
+        (
+            case(
+                "iso-udf",
+                "iso",
+                with(vec![0; 64 << 10], |b| {
+                    put(b, 0x8000, b"\0BEA01\x01");
+                    put(b, 0x8800, b"\0NSR02\x01");
+                }),
+            ),
+            64 << 10,
+        ),
         (case("iso-hybrid", "iso", with(iso(), |b| put(b, 510, &[0x55, 0xaa]))), 64 << 10),
         (case("kernel", "aki", with(vec![0; 4096], |b| put(b, 514, b"HdrS"))), 4096),
         (case("ramdisk", "ari", b"\x1f\x8b\x08\0rest".to_vec()), 8),
