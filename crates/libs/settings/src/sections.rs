@@ -236,6 +236,8 @@ pub struct Image {
     pub formats: crate::ImageFormats,
     /// How images are converted.
     pub convert: crate::ImageConvert,
+    /// How images are imported.
+    pub import: crate::ImageImport,
 }
 
 impl Default for Image {
@@ -255,6 +257,7 @@ impl Default for Image {
             metadefs: crate::ImageMetadefs::default(),
             formats: Default::default(),
             convert: Default::default(),
+            import: crate::ImageImport::default(),
         }
     }
 }

@@ -1,13 +1,43 @@
 //! What every handler and reconciler reaches.
 
-use crate::stores::Stores;
+use crate::{fetch::Fetcher, stores::Stores};
 use async_trait::async_trait;
 use ferrostack_bus::Bus;
+use ferrostack_client::ServiceClient;
 use ferrostack_db::Db;
 use ferrostack_http::HealthCheck;
-use ferrostack_model::{Error, Result, Timestamp};
-use std::sync::Arc;
+use ferrostack_jobs::Runner;
+use ferrostack_model::{Caller, Error, Result, Timestamp};
+use ferrostack_settings::Settings;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock, Weak},
+};
 use tokio::sync::{Notify, Semaphore};
+
+/// The callers of imports that read as them elsewhere, by task. Tokens are kept nowhere else, and not for longer.
+#[derive(Default)]
+pub struct Callers(Mutex<HashMap<String, Arc<Caller>>>);
+
+impl Callers {
+    /// Keeps the caller of a task that begins.
+    pub fn keep(&self, task_id: &str, caller: &Arc<Caller>) {
+        self.0.lock().insert(task_id.to_owned(), caller.clone());
+    }
+    /// The task's caller, if this process was asked.
+    pub fn get(&self, task_id: &str) -> Option<Arc<Caller>> {
+        self.0.lock().get(task_id).cloned()
+    }
+    /// The task needs it no more.
+    pub fn forget(&self, task_id: &str) {
+        self.0.lock().remove(task_id);
+    }
+    /// Forgets those whose tokens have expired.
+    pub fn sweep(&self, now: Timestamp) {
+        self.0.lock().retain(|_, caller| caller.claims.exp_us > now);
+    }
+}
 
 /// The service's parts.
 pub struct App {
@@ -23,9 +53,49 @@ pub struct App {
     pub work: Notify,
     /// Uploads that may still begin: `image.transfers.uploads`.
     pub uploads: Arc<Semaphore>,
+    /// Fetches from addresses of users.
+    pub fetcher: Fetcher,
+    /// Calls to other services.
+    pub client: ServiceClient,
+    /// Who asked for imports that need that.
+    pub callers: Callers,
+    runner: OnceLock<Weak<Runner<App>>>,
 }
 
 impl App {
+    /// Puts the parts together.
+    pub fn new(settings: &Settings, db: Db, bus: Arc<dyn Bus>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            settings: settings.image.clone(),
+            db,
+            stores: Stores::open(&settings.image)?,
+            bus,
+            work: Notify::default(),
+            uploads: Arc::new(Semaphore::new(settings.image.transfers.uploads)),
+            fetcher: Fetcher::new(&settings.image.fetch)?,
+            client: ServiceClient::new(&settings.credentials)?,
+            callers: Callers::default(),
+            runner: OnceLock::new(),
+        }))
+    }
+
+    /// Who is poked when there is a job.
+    pub fn set_runner(&self, runner: &Arc<Runner<Self>>) {
+        let _ = self.runner.set(Arc::downgrade(runner));
+    }
+
+    /// Says that a job may be due.
+    pub fn poke(&self) {
+        if let Some(runner) = self.runner.get().and_then(Weak::upgrade) {
+            runner.poke();
+        }
+    }
+
+    /// When a task that ends now is forgotten.
+    pub fn task_expiry(&self) -> Timestamp {
+        Timestamp::now().plus_seconds(self.settings.import.task_time_to_live_hours.clamp(1, 87_600) * 3600)
+    }
+
     /// Until when an upload that is renewed now counts as alive.
     pub fn lease(&self) -> Timestamp {
         Timestamp::now().plus_seconds(self.settings.upload_lease_seconds.max(1))

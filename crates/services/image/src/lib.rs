@@ -6,8 +6,8 @@ pub mod convert;
 pub mod download;
 pub mod fetch;
 pub mod image;
-pub mod import;
 pub mod inspect;
+pub mod jobs;
 pub mod lane;
 pub mod metadefs;
 pub mod patch;
@@ -28,6 +28,7 @@ use app::App;
 use ferrostack_bus::Bus;
 use ferrostack_db::Db;
 use ferrostack_http::{Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
+use ferrostack_jobs::{Runner, RunnerOptions};
 use ferrostack_model::Result;
 use ferrostack_policy::Enforcer;
 use ferrostack_settings::Settings;
@@ -36,18 +37,31 @@ use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: ferrostack_db::sqlx::migrate::Migrator = ferrostack_db::sqlx::migrate!("./migrations");
 
-/// The service without its HTTP server and its reconcilers: tables and stores.
+/// The service without its HTTP server, its jobs and its reconcilers: tables and stores.
 pub async fn open(settings: &Settings, bus: Arc<dyn Bus>) -> Result<Arc<App>> {
     let database = &settings.database;
     let db = Db::open(&database.url, "image", database.max_connections, &MIGRATIONS).await?;
     if settings.image.metadefs.load_standard {
         metadefs::standard::bootstrap(&db).await?;
     }
-    let stores = stores::Stores::open(&settings.image)?;
-    reconcile::objects::warn_of_unknown_stores(&db, &stores).await?;
-    let uploads = Arc::new(tokio::sync::Semaphore::new(settings.image.transfers.uploads));
-    let settings = settings.image.clone();
-    Ok(Arc::new(App { settings, db, stores, bus, work: Default::default(), uploads }))
+    let app = App::new(settings, db, bus)?;
+    reconcile::objects::warn_of_unknown_stores(&app.db, &app.stores).await?;
+    Ok(app)
+}
+
+/// The longest that the jobs of a dead process wait for another, seconds.
+const MAX_LEASE: i64 = 30;
+
+/// The runner of the service's jobs; nothing runs before it is started.
+fn runner(app: &Arc<App>) -> Arc<Runner<App>> {
+    let options = RunnerOptions {
+        parallel: app.settings.import.parallel,
+        lease_ms: app.settings.upload_lease_seconds.clamp(1, MAX_LEASE) * 1000,
+        ..RunnerOptions::default()
+    };
+    let runner = Runner::new(app.clone(), app.db.clone(), app.bus.clone(), jobs::kinds(), options);
+    app.set_runner(&runner);
+    runner
 }
 
 /// Starts the service: tables, stores, reconcilers (until `stop`) and the HTTP server.
@@ -76,6 +90,8 @@ pub async fn start(
         workers: settings.image.workers,
     };
     let running = ferrostack_http::serve(spec, settings.image.listen)?;
+    let runner = runner(&app);
+    tokio::spawn(runner.start(stop.clone()));
     tokio::spawn(reconcile::run(app, stop));
     Ok(running)
 }

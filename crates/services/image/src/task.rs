@@ -2,8 +2,12 @@
 
 use ferrostack_model::Timestamp;
 
-/// Type of the tasks this service has.
-pub const IMPORT: &str = "api_image_import";
+/// Type of the task of an import into an image that a client made.
+pub const API_IMPORT: &str = "api_image_import";
+/// Type of a task of the tasks API, which makes its image itself.
+pub const IMPORT: &str = "import";
+/// Not begun.
+pub const PENDING: &str = "pending";
 /// Under way.
 pub const PROCESSING: &str = "processing";
 /// Ended well.
@@ -18,9 +22,9 @@ pub struct Task {
     pub id: String,
     /// The image.
     pub image_id: String,
-    /// [`IMPORT`]
+    /// [`API_IMPORT`] or [`IMPORT`].
     pub kind: String,
-    /// [`PROCESSING`], [`SUCCESS`] or [`FAILURE`].
+    /// [`PENDING`], [`PROCESSING`], [`SUCCESS`] or [`FAILURE`].
     pub status: String,
     /// Project of who asked.
     pub owner: String,
@@ -30,10 +34,12 @@ pub struct Task {
     pub request_id: String,
     /// What was asked for, JSON.
     pub input: String,
-    /// Why it failed, for its owner.
+    /// How far it is, or why it failed, for its owner.
     pub message: String,
     /// Creation.
     pub created_at: Timestamp,
     /// Last change.
     pub updated_at: Timestamp,
+    /// When the ended task is forgotten.
+    pub expires_at: Option<Timestamp>,
 }

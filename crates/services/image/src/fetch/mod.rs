@@ -19,7 +19,7 @@ use ferrostack_model::{Error, Result};
 use ferrostack_settings::ImageFetch;
 use reqwest::{
     Client, Method, Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, LOCATION, RANGE},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, LOCATION, RANGE},
 };
 use resolve::{Gate, Lookup, System};
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -115,11 +115,17 @@ impl Fetcher {
         Err(Failure::Unreachable("too many redirects".into()))
     }
 
-    /// Asks for data of another service of the cloud, at an address from the catalog, as the owner of `token`.
-    /// The address may be inside, since the operator wrote it; a redirect is not followed, so the token stays there.
-    pub async fn get_from_catalog(&self, url: &Url, token: &str, ask: &Ask) -> Result<Fetched, Failure> {
+    /// Asks for data of another service of the cloud, at an address from the catalog, with the caller's tokens in
+    /// `headers`. The address may be inside, since the operator wrote it; a redirect is not followed, so the tokens
+    /// stay there.
+    pub async fn get_from_catalog(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        ask: &Ask,
+    ) -> Result<Fetched, Failure> {
         let deadline = Instant::now() + self.total;
-        let response = self.send(&self.catalog, url, ask, Some(token)).await?;
+        let response = self.send(&self.catalog, url, ask, Some(headers)).await?;
         self.accept(response, ask, deadline)
     }
 
@@ -128,15 +134,13 @@ impl Fetcher {
         client: &Client,
         url: &Url,
         ask: &Ask,
-        token: Option<&str>,
+        headers: Option<&HeaderMap>,
     ) -> Result<Response, Failure> {
         let method = if ask.head { Method::HEAD } else { Method::GET };
-        let mut request = client.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
+        let request = client.request(method, url.clone()).headers(headers.cloned().unwrap_or_default());
+        let mut request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(range) = ask.range.as_ref().filter(|r| !r.is_empty()) {
             request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
-        }
-        if let Some(token) = token {
-            request = request.header("X-Auth-Token", token);
         }
         match tokio::time::timeout(self.connect + self.idle, request.send()).await {
             Ok(Ok(response)) => Ok(response),

@@ -1,6 +1,7 @@
 //! What brings records and stores back together, with no input but the two: on a timer, and when woken.
 
 pub mod objects;
+pub mod tasks;
 pub mod uploads;
 
 use crate::app::App;
@@ -18,6 +19,9 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     for round in 0_u64.. {
         if let Err(error) = uploads::reconcile(&app).await {
             tracing::warn!(error = error.for_log(), "uploads not reconciled");
+        }
+        if let Err(error) = tasks::reconcile(&app, round % SWEEP_EVERY == 0).await {
+            tracing::warn!(error = error.for_log(), "ended imports not cleared away");
         }
         if round % SWEEP_EVERY == 0
             && let Err(error) = objects::reconcile(&app, round % SWEEP_ALL_EVERY == 0).await

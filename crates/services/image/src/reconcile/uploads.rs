@@ -1,7 +1,7 @@
-//! Images whose uploader has died go back to queued; imports whose worker has died are taken over.
+//! Images whose uploader has died go back to queued. (Imports are jobs, and go on.)
 
-use crate::{app::App, import, store::upload};
-use ferrostack_model::{Result, Timestamp, id};
+use crate::{app::App, store::upload};
+use ferrostack_model::{Result, Timestamp};
 
 /// One round.
 pub async fn reconcile(app: &App) -> Result<()> {
@@ -10,11 +10,5 @@ pub async fn reconcile(app: &App) -> Result<()> {
         tracing::warn!(images = aborted, "uploads of dead uploaders taken back");
         crate::reconcile::objects::reconcile(app, true).await?;
     }
-    loop {
-        let token = id::hex();
-        match upload::take_over_import(&app.db, Timestamp::now(), &token, app.lease()).await? {
-            Some(id) => import::check_staged(app, &id, &token).await?,
-            None => return Ok(()),
-        }
-    }
+    Ok(())
 }

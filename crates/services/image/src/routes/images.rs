@@ -18,7 +18,7 @@ use ferrostack_http::{
     base_url, json, no_content, query_pairs,
 };
 use ferrostack_model::{Error, ErrorKind, Result, Timestamp, id};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How often a change is tried again when somebody else's came in between.
 const ATTEMPTS: usize = 10;
@@ -78,11 +78,9 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     json(&view::image::images(images, &pairs, next.as_deref()))
 }
 
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+/// A new image with `attributes`, if the caller may make it.
+pub(super) fn build(ctx: &Ctx, attributes: &Map<String, Value>) -> Result<Image> {
     let caller = ctx.caller()?;
-    let Value::Object(attributes) = &body.0 else {
-        return Err(Error::bad_request("Request body must be a JSON object.").into());
-    };
     attributes::check_new(attributes)?;
     let now = Timestamp::now();
     let mut image = Image {
@@ -125,7 +123,15 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
             _ => error,
         }
     })?;
-    check_visibility(&ctx, None, &image)?;
+    check_visibility(ctx, None, &image)?;
+    Ok(image)
+}
+
+async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+    let Value::Object(attributes) = &body.0 else {
+        return Err(Error::bad_request("Request body must be a JSON object.").into());
+    };
+    let image = build(&ctx, attributes)?;
     store::image::insert(&app.db, &image).await?;
     let mut answer = HttpResponse::Created();
     if app.stores.named() {

@@ -4,7 +4,7 @@ use ferrostack_http::{ApiResult, Route, actix_web::web, json};
 use serde_json::json as value;
 
 /// The import methods.
-pub const IMPORT_METHODS: &[&str] = &["glance-direct"];
+pub const IMPORT_METHODS: &[&str] = &["glance-direct", "web-download", "copy-image", "glance-download"];
 
 /// The rows.
 pub fn routes() -> Vec<Route> {

@@ -20,6 +20,12 @@ const GET: &str = "SELECT id, name, status, visibility, owner, disk_format, cont
 /// Inserts a new record; 409 if the id is or ever was in use.
 pub async fn insert(db: &Db, image: &Image) -> Result<()> {
     let mut tx = db.begin_write().await?;
+    insert_in(&mut tx, image).await?;
+    tx.commit().await.map_err(db_error)
+}
+
+/// The same in a transaction.
+pub(super) async fn insert_in(tx: &mut Tx, image: &Image) -> Result<()> {
     let done = sqlx::query(
         "INSERT INTO image (id, name, status, visibility, owner, disk_format, container_format, min_disk, min_ram, \
          protected, os_hidden, created_at, updated_at, generation) \
@@ -39,7 +45,7 @@ pub async fn insert(db: &Db, image: &Image) -> Result<()> {
     .bind(image.created_at.0)
     .bind(image.updated_at.0)
     .bind(image.generation)
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await;
     if let Err(error) = done {
         if is_unique_violation(&error) {
@@ -47,8 +53,7 @@ pub async fn insert(db: &Db, image: &Image) -> Result<()> {
         }
         return Err(db_error(error));
     }
-    insert_parts(&mut tx, image).await?;
-    tx.commit().await.map_err(db_error)
+    insert_parts(tx, image).await
 }
 
 async fn insert_parts(tx: &mut Tx, image: &Image) -> Result<()> {
@@ -159,11 +164,13 @@ pub async fn delete(db: &Db, image: &Image, staged_in: &str) -> Result<Change> {
         "DELETE FROM image_tag WHERE image_id = $1",
         "DELETE FROM image_member WHERE image_id = $1",
         "UPDATE image_task SET status = 'failure', message = 'The image was deleted.' \
-         WHERE image_id = $1 AND status = 'processing'",
+         WHERE image_id = $1 AND status IN ('pending', 'processing')",
     ] {
         sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
     }
     location::condemn_all(&mut tx, &image.id, staged_in).await?;
+    // An import under way writes nothing any more.
+    ferrostack_jobs::supersede(&mut tx, &image.id).await?;
     tx.commit().await.map_err(db_error)?;
     Ok(Change::Updated)
 }

@@ -115,25 +115,26 @@ pub async fn condemn_all(tx: &mut Tx, image_id: &str, staged_in: &str) -> Result
 
 /// The image's staged data is to be removed from the store `store`.
 pub async fn condemn_staged(tx: &mut Tx, image_id: &str, store: &str) -> Result<()> {
-    move_staged(tx, image_id, store, Status::Deleting).await
+    move_staged(tx, image_id, store, Status::Deleting).await.map(|_| ())
 }
 
-/// The image's staged data, in the store `store`, becomes a location.
-pub async fn move_staged(tx: &mut Tx, image_id: &str, store: &str, status: Status) -> Result<()> {
+/// The image's staged data, in the store `store`, becomes a location; its id, if anything is staged.
+pub async fn move_staged(tx: &mut Tx, image_id: &str, store: &str, status: Status) -> Result<Option<String>> {
     let staged = sqlx::query("SELECT file FROM image WHERE id = $1 AND file IS NOT NULL")
         .bind(image_id)
         .fetch_optional(&mut **tx)
         .await
         .map_err(db_error)?;
-    let Some(row) = staged else { return Ok(()) };
+    let Some(row) = staged else { return Ok(None) };
     let name: String = row.try_get(0).map_err(db_error)?;
-    insert(tx, &Location::new(image_id, store, &name), status).await?;
+    let location = Location::new(image_id, store, &name);
+    insert(tx, &location, status).await?;
     sqlx::query("UPDATE image SET file = NULL WHERE id = $1")
         .bind(image_id)
         .execute(&mut **tx)
         .await
-        .map(|_| ())
-        .map_err(db_error)
+        .map_err(db_error)?;
+    Ok(Some(location.id))
 }
 
 /// What is to be removed: of one image, or of all.

@@ -1,6 +1,7 @@
 //! All SQL of the image service.
 
 pub mod image;
+pub mod import;
 pub mod list;
 pub mod location;
 pub mod member;

@@ -3,13 +3,10 @@
 //! An upload owns its image by a random token. Every write of it names the token, so an upload whose lease ran
 //! out while it hung cannot touch the image any more.
 
-use super::{
-    location::{self, Location},
-    task,
-};
-use crate::{image::Status, task::Task};
+use super::location::{self, Location};
+use crate::image::Status;
 use ferrostack_db::{
-    Change, Db, Tx, db_error,
+    Change, Db, db_error,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Result, Timestamp};
@@ -149,105 +146,4 @@ pub async fn abort_expired(db: &Db, now: Timestamp) -> Result<u64> {
     .await
     .map(|done| done.rows_affected())
     .map_err(db_error)
-}
-
-/// uploading (staged, nobody writing) -> importing, owned by `token` until `lease`, with its task.
-pub async fn begin_import(db: &Db, task: &Task, token: &str, lease: Timestamp) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
-        "UPDATE image SET status = 'importing', upload = $1, lease_until = $2, updated_at = $3, \
-         generation = generation + 1 \
-         WHERE id = $4 AND status = 'uploading' AND upload IS NULL AND file IS NOT NULL",
-    )
-    .bind(token)
-    .bind(lease.0)
-    .bind(Timestamp::now().0)
-    .bind(&task.image_id)
-    .execute(&mut *tx)
-    .await
-    .map_err(db_error)?;
-    if change(done) == Change::Updated {
-        task::insert(&mut tx, task).await?;
-        tx.commit().await.map_err(db_error)?;
-        return Ok(Change::Updated);
-    }
-    Ok(Change::Stale)
-}
-
-/// An import that nobody works on is taken over by `token`; the image's id, if there is one.
-pub async fn take_over_import(
-    db: &Db,
-    now: Timestamp,
-    token: &str,
-    lease: Timestamp,
-) -> Result<Option<String>> {
-    sqlx::query(
-        "UPDATE image SET upload = $1, lease_until = $2, generation = generation + 1 \
-         WHERE id = (SELECT id FROM image WHERE status = 'importing' AND lease_until < $3 LIMIT 1) \
-         AND lease_until < $4 RETURNING id",
-    )
-    .bind(token)
-    .bind(lease.0)
-    .bind(now.0)
-    .bind(now.0)
-    .fetch_optional(db.writer())
-    .await
-    .and_then(|row| row.map(|r| r.try_get(0)).transpose())
-    .map_err(db_error)
-}
-
-/// importing -> active, with what the inspection found; the staged data, in the store `store`, is the image's now.
-pub async fn finish_import(
-    db: &Db,
-    id: &str,
-    token: &str,
-    store: &str,
-    virtual_size: Option<i64>,
-) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
-        "UPDATE image SET status = 'active', virtual_size = $1, upload = NULL, lease_until = NULL, \
-         updated_at = $2, generation = generation + 1 WHERE id = $3 AND upload = $4 AND status = 'importing'",
-    )
-    .bind(virtual_size)
-    .bind(Timestamp::now().0)
-    .bind(id)
-    .bind(token)
-    .execute(&mut *tx)
-    .await
-    .map_err(db_error)?;
-    let change = change(done);
-    if change == Change::Updated {
-        location::move_staged(&mut tx, id, store, location::Status::Active).await?;
-    }
-    end_import(tx, id, change, None).await
-}
-
-/// importing -> queued without data: what was staged in the store `store` was refused, because of `why`, and is to be
-/// removed.
-pub async fn refuse_import(db: &Db, id: &str, token: &str, store: &str, why: &str) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
-        "UPDATE image SET status = 'queued', size = NULL, virtual_size = NULL, checksum = NULL, \
-         os_hash_algo = NULL, os_hash_value = NULL, upload = NULL, lease_until = NULL, generation = generation + 1 \
-         WHERE id = $1 AND upload = $2 AND status = 'importing'",
-    )
-    .bind(id)
-    .bind(token)
-    .execute(&mut *tx)
-    .await
-    .map_err(db_error)?;
-    let change = change(done);
-    if change == Change::Updated {
-        location::condemn_staged(&mut tx, id, store).await?;
-    }
-    end_import(tx, id, change, Some(why)).await
-}
-
-async fn end_import(mut tx: Tx, id: &str, change: Change, failed: Option<&str>) -> Result<Change> {
-    if change == Change::Updated {
-        task::finish(&mut tx, id, failed).await?;
-        tx.commit().await.map_err(db_error)?;
-    }
-    Ok(change)
 }

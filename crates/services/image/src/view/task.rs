@@ -4,6 +4,7 @@ use crate::task::{SUCCESS, Task};
 use serde_json::{Map, Value, json};
 
 fn brief(task: &Task) -> Map<String, Value> {
+    let mut out = Map::new();
     let value = json!({
         "id": task.id,
         "type": task.kind,
@@ -14,17 +15,19 @@ fn brief(task: &Task) -> Map<String, Value> {
         "self": format!("/v2/tasks/{}", task.id),
         "schema": "/v2/schemas/task",
     });
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+    if let Value::Object(map) = value {
+        out.extend(map);
     }
+    if let Some(at) = task.expires_at {
+        out.insert("expires_at".into(), json!(at.iso()));
+    }
+    out
 }
 
 /// One task.
 pub fn task(task: &Task) -> Value {
     let mut out = brief(task);
     let result = if task.status == SUCCESS { json!({"image_id": task.image_id}) } else { Value::Null };
-    out.insert("expires_at".into(), Value::Null);
     out.insert("input".into(), serde_json::from_str(&task.input).unwrap_or(Value::Null));
     out.insert("result".into(), result);
     out.insert("message".into(), json!(task.message));
@@ -34,15 +37,26 @@ pub fn task(task: &Task) -> Value {
     Value::Object(out)
 }
 
-/// A page of tasks; `next` is the query string of the next one.
-pub fn tasks(tasks: &[Task], next: Option<String>) -> Value {
+/// A page of tasks. `pairs` is the query as it was sent, `full` whether more may follow.
+pub fn tasks(tasks: &[Task], pairs: &[(String, String)], full: bool) -> Value {
+    let link = |marker: Option<&str>| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(pairs.iter().filter(|(name, _)| name != "marker"));
+        if let Some(marker) = marker {
+            query.append_pair("marker", marker);
+        }
+        match query.finish() {
+            text if text.is_empty() => "/v2/tasks".to_owned(),
+            text => format!("/v2/tasks?{text}"),
+        }
+    };
     let mut out = json!({
         "tasks": tasks.iter().map(brief).collect::<Vec<_>>(),
-        "first": "/v2/tasks",
+        "first": link(None),
         "schema": "/v2/schemas/tasks",
     });
-    if let Some(next) = next {
-        out["next"] = json!(format!("/v2/tasks?{next}"));
+    if let (true, Some(last)) = (full, tasks.last()) {
+        out["next"] = json!(link(Some(&last.id)));
     }
     out
 }

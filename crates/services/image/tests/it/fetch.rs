@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use ferrostack_image::fetch::{Ask, Failure, Fetched, Fetcher, resolve::Lookup};
 use ferrostack_settings::ImageFetch;
 use futures_util::StreamExt;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     collections::HashMap,
     io,
@@ -310,7 +311,9 @@ async fn the_catalogs_endpoint_gets_the_token_and_nobody_else() {
     let web = Web::redirect(&trap.url("/")).await;
     let fetcher = Fetcher::new(&settings(|_| {})).unwrap();
     let url = web.url("/v2/images/x/file").parse().unwrap();
-    let failure = fetcher.get_from_catalog(&url, "tok", &ask(MIB)).await.err().unwrap();
+    let headers =
+        HeaderMap::from_iter([(HeaderName::from_static("x-auth-token"), HeaderValue::from_static("tok"))]);
+    let failure = fetcher.get_from_catalog(&url, &headers, &ask(MIB)).await.err().unwrap();
     assert!(matches!(failure, Failure::Status(302)), "{failure:?}");
     assert!(web.requests()[0].to_lowercase().contains("x-auth-token: tok\r\n"));
     assert_eq!(trap.seen(), 0);

@@ -14,7 +14,7 @@ async fn whole_life() {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 201);
         assert_eq!(response.headers()["location"], format!("{}/v2/images/{id}", cloud.base));
-        assert_eq!(response.headers()["openstack-image-import-methods"], "glance-direct");
+        assert_eq!(response.headers()["openstack-image-import-methods"], "glance-direct,web-download,copy-image,glance-download");
         let mut image: serde_json::Value = response.json().await.unwrap();
         let created_at = image["created_at"].take();
         let updated_at = image["updated_at"].take();

@@ -21,6 +21,7 @@ async fn send(cloud: &Cloud, route: &Route, token: &str, id: &str) -> u16 {
         ("PATCH", _) => request
             .header("Content-Type", "application/openstack-images-v2.1-json-patch")
             .body(r#"[{"op": "replace", "path": "/name", "value": "x"}]"#),
+        ("POST", "/v2/tasks") => request.json(&json!({"type": "import", "input": {}})),
         ("POST", "/v2/images") => request.json(&json!({"name": "made"})),
         ("POST", p) if p.ends_with("/members") => request.json(&json!({"member": PROJECT_B})),
         ("POST", p) if p.ends_with("/import") => request.json(&json!({"method": {"name": "glance-direct"}})),
