@@ -7,7 +7,10 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use ferrostack_db::Db;
 use ferrostack_model::Timestamp;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{
+    StreamExt, stream,
+    stream::{BoxStream, Fuse},
+};
 use md5::{Digest, Md5};
 use prometheus::IntCounter;
 use std::{io, sync::LazyLock};
@@ -124,7 +127,8 @@ pub async fn damaged(db: &Db, image_id: &str, store: &str, location_id: &str, wh
 }
 
 struct State {
-    blocks: BoxStream<'static, io::Result<Bytes>>,
+    /// Is asked once more after its end.
+    blocks: Fuse<BoxStream<'static, io::Result<Bytes>>>,
     /// `None` when the stream has ended.
     hashing: Option<JoinHandle<Hasher>>,
     held: Option<Bytes>,
@@ -178,7 +182,7 @@ pub fn checked(
     blocks: BoxStream<'static, io::Result<Bytes>>,
     check: Check,
 ) -> BoxStream<'static, io::Result<Bytes>> {
-    let state = State { blocks, hashing: None, held: None, check };
+    let state = State { blocks: blocks.fuse(), hashing: None, held: None, check };
     stream::unfold(Some(state), |state| async move {
         let mut state = state?;
         let item = state.next().await?;

@@ -44,6 +44,8 @@ mod policy;
 mod races;
 #[path = "it/refused.rs"]
 mod refused;
+#[path = "it/s3.rs"]
+mod s3;
 #[path = "it/stores.rs"]
 mod stores;
 #[path = "it/transfer.rs"]

@@ -5,9 +5,11 @@
 
 pub mod file;
 mod registry;
+mod s3;
 
 pub use file::FileStore;
 pub use registry::{Backend, Stores};
+pub use s3::S3Store;
 
 use crate::{inspect::ReadAt, store::location::Claim};
 use bytes::Bytes;

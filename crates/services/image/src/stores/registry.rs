@@ -1,6 +1,6 @@
 //! The stores of this deployment.
 
-use super::{FileStore, Kind, Opened, Store, Writer};
+use super::{FileStore, Kind, Opened, S3Store, Store, Writer};
 use crate::{receive::storage_error, store::location::Location};
 use ferrostack_model::{Error, Result};
 use ferrostack_settings::{Image, ImageStore, ImageStoreKind};
@@ -164,7 +164,8 @@ fn backend(id: &str, settings: &ImageStore) -> Result<Backend> {
                 FileStore::open(directory).map_err(|e| wrong(id, format!("{}: {e}", directory.display())))?;
             (Kind::File, Arc::new(store))
         }
-        ImageStoreKind::S3 | ImageStoreKind::Http => {
+        ImageStoreKind::S3 => (Kind::S3, Arc::new(S3Store::open(settings).map_err(|why| wrong(id, why))?)),
+        ImageStoreKind::Http => {
             return Err(wrong(id, "this type is not built in".into()));
         }
     };
