@@ -18,6 +18,8 @@ mod cuts;
 mod damage;
 #[path = "it/data.rs"]
 mod data;
+#[path = "it/families.rs"]
+mod families;
 #[path = "it/fetch.rs"]
 mod fetch;
 #[path = "it/fetch_tls.rs"]
@@ -36,6 +38,8 @@ mod listing;
 mod metadefs;
 #[path = "it/metadefs_standard.rs"]
 mod metadefs_standard;
+#[path = "it/mutations.rs"]
+mod mutations;
 #[path = "it/patches.rs"]
 mod patches;
 #[path = "it/policy.rs"]

@@ -183,7 +183,13 @@ fn harmless(source: &Source<'_>, kinds: &[Kind], rules: &Rules) -> Checked<()> {
     match (kinds, trailing) {
         ([], None) => raw(source, kinds, rules).map(drop),
         ([], Some(kind)) => within(disk(source, kind, rules)?, rules),
+        ([kind], Some(other)) if *kind != other => {
+            Err(Refusal::because(format!("it is {} and {} at once", kind.name(), other.name())))
+        }
         ([kind], _) if kind.is_archive() => Ok(()),
+        ([kind], _) if *kind != Kind::Iso && partition::is_there(source)? => {
+            Err(Refusal::because(format!("it is {} and a partitioned disk at once", kind.name())))
+        }
         ([kind], _) => within(disk(source, *kind, rules)?, rules),
         ([first, second, ..], _) => {
             Err(Refusal::because(format!("it is {} and {} at once", first.name(), second.name())))

@@ -65,7 +65,6 @@ fn archives_go_into_their_containers_only() {
     assert!(inspect_bytes(&both, &declared("qcow2", "ova")).is_err());
 }
 
-/// What qemu-img makes passes, where it is installed.
 /// QEMU rewrites the content id in place: a shorter one leaves the end of the old text after the new one's.
 #[test]
 fn a_shorter_content_id_leaves_a_tail() {
@@ -266,18 +265,47 @@ async fn refused_uploads_leave_nothing() {
     .await;
 }
 
-/// Not a test: writes the corpus as seeds for `cargo fuzz`.
+/// Not a test: writes the corpus as seeds for `cargo fuzz`, the small ones where they are kept.
 #[test]
-#[ignore = "writes fuzz/corpus/inspect"]
+#[ignore = "writes fuzz/corpus/inspect and fuzz/seeds/inspect"]
 fn write_fuzz_corpus() {
-    let formats = ["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "aki", "ari", "ami"];
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../fuzz/corpus/inspect");
-    std::fs::create_dir_all(directory).unwrap();
-    let cases = corpus::good().into_iter().map(|(case, _)| case).chain(corpus::hostile());
-    for (i, case) in cases.filter(|c| c.bytes.len() <= 400_000).enumerate() {
+    let formats = ["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "aki", "ari", "ami", "ploop"];
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../fuzz");
+    for kind in ["corpus", "seeds"] {
+        std::fs::create_dir_all(format!("{directory}/{kind}/inspect")).unwrap();
+    }
+    let good = corpus::good().into_iter().map(|(case, _)| case);
+    let archives = [
+        (
+            1,
+            corpus::tar_of(&[
+                corpus::tar_member(b'0', "a.ovf", "", b"x"),
+                corpus::tar_member(b'L', "x", "", b"b\0"),
+            ]),
+        ),
+        (
+            1,
+            corpus::tar_of(&[
+                corpus::tar_member(b'x', "p", "", b"9 path=a\n"),
+                corpus::tar_member(b'2', "b", "c", b""),
+            ]),
+        ),
+        (2, corpus::tar("a")),
+        (3, corpus::zip("disk.raw", |_| {})),
+        (3, corpus::zip("../x", |_| {})),
+    ];
+    let mut inputs: Vec<(usize, Vec<u8>)> =
+        archives.into_iter().map(|(container, bytes)| (container * formats.len(), bytes)).collect();
+    let cases: Vec<Case> = good.chain(corpus::hostile().into_iter().step_by(3)).collect();
+    for case in cases.into_iter().filter(|c| c.bytes.len() <= 400_000) {
         let Some(format) = formats.iter().position(|f| *f == case.disk_format) else { continue };
-        let mut bytes = vec![format as u8];
-        bytes.extend(&case.bytes);
-        std::fs::write(format!("{directory}/{i:04}"), bytes).unwrap();
+        inputs.push((format, case.bytes));
+    }
+    for (i, (choice, bytes)) in inputs.into_iter().enumerate() {
+        let bytes = [vec![choice as u8], bytes].concat();
+        std::fs::write(format!("{directory}/corpus/inspect/{i:04}"), &bytes).unwrap();
+        if bytes.len() <= 5000 && i < 60 {
+            std::fs::write(format!("{directory}/seeds/inspect/{i:02}"), &bytes).unwrap();
+        }
     }
 }

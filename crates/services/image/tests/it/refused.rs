@@ -10,6 +10,8 @@ pub fn hostile() -> Vec<Case> {
     vmdk_cases(&mut out);
     other_cases(&mut out);
     mixed_cases(&mut out);
+    partition_cases(&mut out);
+    ploop_cases(&mut out);
     out
 }
 
@@ -23,9 +25,17 @@ fn qcow2_cases(out: &mut Vec<Case>) {
         "./x",
         "x",
     ] {
-        add(format!("IMG-01/02 backing {name}"), qcow2_backed(name));
+        let family = if name.contains(':') { "IMG-02" } else { "IMG-01" };
+        add(format!("{family} backing {name}"), qcow2_backed(name));
     }
     add("IMG-25 backing beyond the end".into(), qcow2_with(|b| be64(b, 8, u64::MAX)));
+    add(
+        "IMG-25 backing of 4 GiB".into(),
+        qcow2_with(|b| {
+            be64(b, 8, 0x200);
+            be32(b, 16, u32::MAX);
+        }),
+    );
     add("IMG-25 backing size alone".into(), qcow2_with(|b| be32(b, 16, u32::MAX)));
     add("IMG-25 backing offset alone, version 2".into(), with(qcow2(2, 1 << 30), |b| be64(b, 8, 8)));
     add("IMG-03 data file bit".into(), qcow2_with(|b| be64(b, 72, 4)));
@@ -288,6 +298,7 @@ fn mixed_cases(out: &mut Vec<Case>) {
     add("IMG-15 vdi and tar".into(), "vdi", with(vdi(), |b| put(b, 257, b"ustar")));
     for (name, mark) in [
         ("qed", &b"QED\0"[..]),
+        ("luks 0", b"LUKS\xba\xbe\0\0"),
         ("luks 1", b"LUKS\xba\xbe\0\x01"),
         ("luks 2", b"LUKS\xba\xbe\0\x02"),
         ("luks 3", b"LUKS\xba\xbe\0\x03"),
@@ -297,7 +308,8 @@ fn mixed_cases(out: &mut Vec<Case>) {
         ("cloop", b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop"),
     ] {
         for format in ["raw", "ploop", "ami", "qcow2"] {
-            add(format!("IMG-18/19 {name} as {format}"), format, with(vec![0; 4096], |b| put(b, 0, mark)));
+            let family = if name.starts_with("luks") { "IMG-19" } else { "IMG-18" };
+            add(format!("{family} {name} as {format}"), format, with(vec![0; 4096], |b| put(b, 0, mark)));
         }
     }
     add("IMG-18 dmg".into(), "raw", with(vec![0; 4096], |b| put(b, 3584, b"koly")));
@@ -309,6 +321,38 @@ fn mixed_cases(out: &mut Vec<Case>) {
         ("bzip2", b"BZh91AY&SY"),
     ] {
         add(format!("IMG-20 {name} as raw"), "raw", with(vec![0; 4096], |b| put(b, 0, mark)));
+        add(format!("IMG-20 {name} as qcow2"), "qcow2", with(vec![0; 4096], |b| put(b, 0, mark)));
+    }
+    add("IMG-15 LUKS and vdi".into(), "vdi", with(vdi(), |b| put(b, 0, b"LUKS\xba\xbe\0\x01")));
+    add(
+        "IMG-15 LUKS and vmdk".into(),
+        "vmdk",
+        with(good_vmdk(), |b| {
+            put(b, 0, b"LUKS\xba\xbe\0\x01");
+            put(b, 257, b"ustar");
+        }),
+    );
+    add("IMG-15 gzip and iso".into(), "iso", with(iso(), |b| put(b, 0, b"\x1f\x8b\x08")));
+    add("IMG-15 GPT and qcow2 as raw".into(), "raw", with(gpt(), |b| put(b, 0, &qcow2(3, 1 << 30)[..104])));
+    add("IMG-15 LUKS and iso".into(), "iso", with(iso(), |b| put(b, 0, b"LUKS\xba\xbe\0\x01")));
+    add("IMG-15 vmdk and fixed vhd".into(), "vhd", with(vhd_fixed(), |b| put(b, 0, &good_vmdk()[..4096])));
+    add(
+        "IMG-15 dmg at the end of a fixed vhd".into(),
+        "raw",
+        with(vhd_fixed(), |b| {
+            let at = b.len() - 512;
+            put(b, at, b"koly");
+        }),
+    );
+    // What is wrapped does not count: an encrypted or packed image is what it is outside.
+    for (name, inner) in [("qcow2", qcow2_backed(CANARY)), ("vmdk", flat.clone()), ("gpt", gpt())] {
+        let luks = [&b"LUKS\xba\xbe\0\x01"[..], &[0; 4088], &inner].concat();
+        add(format!("IMG-19 {name} in luks"), "raw", luks.clone());
+        add(
+            format!("IMG-19 {name} in luks as itself"),
+            if name == "gpt" { "raw" } else { name_of(name) },
+            luks,
+        );
     }
     for name in ["../../x", "/etc/x", "a"] {
         add(format!("IMG-20 tar of {name} as raw"), "raw", tar(name));
@@ -317,5 +361,72 @@ fn mixed_cases(out: &mut Vec<Case>) {
         for length in [0, 1, 511, 512, 513] {
             add(format!("IMG-21 {length} bytes as {format}"), format, vec![0; length]);
         }
+    }
+}
+
+fn name_of(name: &str) -> &'static str {
+    if name == "vmdk" { "vmdk" } else { "qcow2" }
+}
+
+/// Protective MBRs that another program would read otherwise.
+fn partition_cases(out: &mut Vec<Case>) {
+    let mut add = |name: &str, bytes: Vec<u8>| out.push(case(format!("IMG-16 {name}"), "raw", bytes));
+    let plain = [0x80, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0];
+    for at in [16, 32, 48] {
+        add(&format!("another partition at {at}"), gpt_with(|e| put(e, at, &plain)));
+    }
+    add(
+        "protective entry second",
+        gpt_with(|e| {
+            let (first, second) = e.split_at_mut(16);
+            second[..16].copy_from_slice(first);
+            first.copy_from_slice(&plain);
+        }),
+    );
+    add(
+        "protective entry alone in the third place",
+        gpt_with(|e| {
+            e.copy_within(0..16, 32);
+            e[..16].fill(0);
+        }),
+    );
+    add("two protective entries", gpt_with(|e| e.copy_within(0..16, 16)));
+    for start in [[0, 0, 0], [1, 2, 0], [0, 2, 1], [0xff, 0xff, 0xff]] {
+        add(&format!("start at {start:?}"), gpt_with(|e| put(e, 1, &start)));
+    }
+    for block in [0_u32, 2, 34, 256, u32::MAX] {
+        add(&format!("start at block {block}"), gpt_with(|e| le32(e, 8, block)));
+    }
+    for flag in [1, 0x7f, 0xff] {
+        add(&format!("boot flag {flag}"), gpt_with(|e| e[0] = flag));
+    }
+}
+
+fn ploop_cases(out: &mut Vec<Case>) {
+    let mut add = |name: &str, bytes: Vec<u8>| out.push(case(name, "ploop", bytes));
+    add("IMG-18 parallels version 1", with(ploop(), |b| le32(b, 16, 1)));
+    add("ploop in use", with(ploop(), |b| le32(b, 44, 0x746f_6e59)));
+    add("ploop with extensions", with(ploop(), |b| le64(b, 56, 4096)));
+    for cluster in [0, (1 << 21) + 1, u32::MAX] {
+        add(&format!("ploop clusters of {cluster}"), with(ploop(), |b| le32(b, 28, cluster)));
+    }
+    for entries in [0, 7, u32::MAX] {
+        add(&format!("ploop of {entries} entries"), with(ploop(), |b| le32(b, 32, entries)));
+    }
+    for sectors in [0, 16_385, u64::MAX] {
+        add(&format!("IMG-06 ploop of {sectors} sectors"), with(ploop(), |b| le64(b, 36, sectors)));
+    }
+    add(
+        "ploop data in the table",
+        with(ploop(), |b| {
+            le32(b, 32, 200);
+            le32(b, 48, 1);
+        }),
+    );
+    for entry in [1, 100, u32::MAX] {
+        add(&format!("ploop entry {entry}"), with(ploop(), |b| le32(b, 64, entry)));
+    }
+    for length in (0..64).chain([80, 95]) {
+        add(&format!("IMG-21 ploop cut at {length}"), ploop()[..length].to_vec());
     }
 }
