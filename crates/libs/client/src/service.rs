@@ -56,7 +56,7 @@ impl ServiceClient {
     }
 
     /// Forgets a login whose token was refused.
-    async fn forget(&self, token: &Secret) {
+    pub(crate) async fn forget(&self, token: &Secret) {
         let mut slot = self.session.lock().await;
         if slot.as_ref().is_some_and(|s| s.token == *token) {
             *slot = None;

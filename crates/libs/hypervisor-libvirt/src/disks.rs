@@ -17,7 +17,7 @@ const GIB: u64 = 1 << 30;
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
 /// Largest disk, bytes: what raw files reach on ext4 is less; this only keeps arithmetic sane.
-const LARGEST: u64 = 1 << 52;
+pub(crate) const LARGEST: u64 = 1 << 52;
 
 /// Makes what of a guest's disks is missing; what is there is kept.
 ///
@@ -136,34 +136,60 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn tool(program: &str) -> Command {
+/// A tool with nothing of our environment.
+pub(crate) fn tool(program: &str) -> Command {
     let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C").current_dir("/");
     command
 }
 
-/// Runs a tool with limits: 1 GiB of address space, 60 s of CPU, and `file_bytes` for any file it writes (a crafted
-/// image must not take the host along: CVE-2015-5162).
-async fn run(mut command: Command, what: &str, file_bytes: Option<u64>) -> Result<()> {
+/// Runs a tool for a short work: see [`run_within`].
+async fn run(command: Command, what: &str, file_bytes: Option<u64>) -> Result<()> {
+    let wall = Some(Duration::from_secs(300));
+    run_within(command, what, Limits { file_bytes, cpu_seconds: 60, wall, dies_with_us: false }).await
+}
+
+/// What a tool may use, beside 1 GiB of address space.
+pub(crate) struct Limits {
+    /// Largest file it writes.
+    pub file_bytes: Option<u64>,
+    /// Seconds of CPU.
+    pub cpu_seconds: u64,
+    /// Time; none: as long as it takes.
+    pub wall: Option<Duration>,
+    /// Whether it is killed when this process dies.
+    pub dies_with_us: bool,
+}
+
+/// Runs a tool within `limits` (a crafted image must not take the host along: CVE-2015-5162).
+pub(crate) async fn run_within(mut command: Command, what: &str, limits: Limits) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    // SAFETY: between fork and exec only setrlimit(2) is called, which is async-signal-safe; nothing is allocated.
+    let Limits { file_bytes, cpu_seconds, wall, dies_with_us } = limits;
+    // SAFETY: between fork and exec only setrlimit(2) and prctl(2) are called, which are async-signal-safe; nothing is
+    // allocated.
     unsafe {
         command.pre_exec(move || {
             setrlimit(Resource::RLIMIT_AS, GIB, GIB)?;
-            setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
+            setrlimit(Resource::RLIMIT_CPU, cpu_seconds, cpu_seconds)?;
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
             if let Some(bytes) = file_bytes {
                 setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?;
+            }
+            if dies_with_us {
+                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
             }
             Ok(())
         });
     }
     let child = command.spawn().map_err(|e| Error::internal(format!("starting {what}: {e}")))?;
-    let output = tokio::time::timeout(Duration::from_secs(300), child.wait_with_output())
-        .await
-        .map_err(|_| Error::unavailable(format!("{what} did not end within 300 s")))?
-        .map_err(|e| Error::internal(format!("{what}: {e}")))?;
+    let output = match wall {
+        Some(wall) => tokio::time::timeout(wall, child.wait_with_output())
+            .await
+            .map_err(|_| Error::unavailable(format!("{what} did not end within {} s", wall.as_secs())))?,
+        None => child.wait_with_output().await,
+    };
+    let output = output.map_err(|e| Error::internal(format!("{what}: {e}")))?;
     if output.status.success() {
         return Ok(());
     }

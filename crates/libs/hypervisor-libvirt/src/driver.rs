@@ -9,9 +9,9 @@ use crate::network::{METADATA_ADDRESS, Networks};
 use crate::options::{LibvirtOptions, VirtType};
 use crate::xml::capabilities::Capabilities;
 use crate::xml::metadata::GuestMeta;
-use crate::{console, disks, guests, host, power};
+use crate::{console, disks, guests, host, power, snapshot};
 use async_trait::async_trait;
-use ferrostack_hypervisor::{Guest, HostInfo, Hypervisor, PowerEvent};
+use ferrostack_hypervisor::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish};
 use ferrostack_model::guest::WantedPower;
 use ferrostack_model::host::GuestState;
 use ferrostack_model::server::PowerState;
@@ -61,7 +61,7 @@ struct Shared {
     networks: Networks,
     traits: HostTraits,
     capabilities: Capabilities,
-    guests: Locks,
+    guests: Arc<Locks>,
     /// What was last answered or told of each of our guests: events tell only what differs.
     known: Mutex<HashMap<String, PowerState>>,
     events: broadcast::Sender<PowerEvent>,
@@ -113,12 +113,15 @@ impl LibvirtHypervisor {
             instances,
             traits,
             capabilities,
-            guests: Locks::default(),
+            guests: Arc::default(),
             known: Mutex::default(),
             events: broadcast::Sender::new(1024),
             options,
         });
         shared.list().await?;
+        let ours = shared.instances.clone();
+        let end = move |connect: &virt::connect::Connect| snapshot::abort_all(connect, &ours);
+        shared.connection.call("ending copies of disks", end).await?;
         let tasks = vec![
             tokio::spawn(watch_guests(shared.clone(), changed)),
             tokio::spawn(watch_connection(shared.clone())),
@@ -571,6 +574,14 @@ impl Hypervisor for LibvirtHypervisor {
 
     async fn destroy(&self, server_id: &str) -> Result<()> {
         self.run(server_id, |shared, id| async move { shared.destroy(&id).await }).await
+    }
+
+    async fn snapshot(&self, server_id: &str, wish: &SnapshotWish) -> Result<PowerState> {
+        let (shared, id) = (&self.shared, canonical_id(server_id)?);
+        // Not under the guest's lock: this may take long, and a stop or a destroy must not wait for it.
+        shared.is_active(&id).await?;
+        snapshot::take(&shared.connection, &shared.guests, &shared.files(&id)?, &id, wish).await?;
+        shared.power(&id).await
     }
 
     async fn list(&self) -> Result<Vec<GuestState>> {

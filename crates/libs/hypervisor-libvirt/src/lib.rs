@@ -8,6 +8,7 @@
 //! | [`guests`], [`network`] | domains and networks in libvirt |
 //! | [`definition`], [`xml`] | from a spec to libvirt's XML |
 //! | [`files`], [`disks`], [`console`] | what a guest has on disk |
+//! | [`snapshot`] | copies of root disks for images |
 //! | [`probe`] | whether KVM works |
 //! | [`metadata`] | the metadata service's socket |
 
@@ -26,6 +27,7 @@ pub mod network;
 pub mod options;
 pub mod power;
 pub mod probe;
+pub mod snapshot;
 pub mod xml;
 
 pub use driver::LibvirtHypervisor;

@@ -1,6 +1,6 @@
 //! A hypervisor whose guests exist only as records: thousands of guests and hosts, delays and faults.
 
-use crate::{Guest, HostInfo, Hypervisor, PowerEvent};
+use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
 use async_trait::async_trait;
 use ferrostack_model::{Error, ErrorKind, Result, guest::WantedPower, host::GuestState, server::PowerState};
 use parking_lot::Mutex;
@@ -69,6 +69,8 @@ pub enum Operation {
     Reboot,
     /// [`Hypervisor::destroy`]
     Destroy,
+    /// [`Hypervisor::snapshot`]
+    Snapshot,
 }
 
 /// What goes wrong with one call.
@@ -112,6 +114,9 @@ struct FakeGuest {
     hostname: String,
     boots: u64,
     console: String,
+    /// Bytes of the root disk.
+    #[serde(default)]
+    disk: u64,
 }
 
 impl FakeGuest {
@@ -270,9 +275,7 @@ impl FakeHypervisor {
 
     fn change(&self, server_id: &str, with: impl FnOnce(&mut FakeGuest)) -> Result<PowerState> {
         let mut guests = self.guests.lock();
-        let guest = guests
-            .get_mut(server_id)
-            .ok_or_else(|| Error::not_found(format!("Guest {server_id} does not exist on this host.")))?;
+        let guest = guests.get_mut(server_id).ok_or_else(|| absent(server_id))?;
         with(guest);
         self.save(server_id, guest)?;
         Ok(guest.power)
@@ -375,6 +378,10 @@ impl Hypervisor for FakeHypervisor {
                 hostname: spec.hostname.clone(),
                 boots: 0,
                 console: String::new(),
+                disk: match spec.flavor.root_gb {
+                    0 => spec.image.virtual_size.max(spec.image.size).max(1 << 20),
+                    gib => gib.saturating_mul(1 << 30),
+                },
             });
             entry.generation = spec.generation;
             entry.hostname.clone_from(&spec.hostname);
@@ -433,6 +440,20 @@ impl Hypervisor for FakeHypervisor {
         self.after(after, ()).await
     }
 
+    async fn snapshot(&self, server_id: &str, wish: &SnapshotWish) -> Result<PowerState> {
+        let after = self.before(Operation::Snapshot).await?;
+        let guest = self.guests.lock().get(server_id).cloned().ok_or_else(|| absent(server_id))?;
+        let bytes =
+            fake_disk(wish.format, guest.disk, &format!("fake guest {}, boot {}\n", guest.name, guest.boots));
+        if wish.max_bytes > 0 && bytes.len() as u64 > wish.max_bytes {
+            return Err(Error::new(ErrorKind::TooLarge, "The snapshot is larger than this host allows."));
+        }
+        tokio::fs::write(&wish.to, bytes)
+            .await
+            .map_err(|e| Error::internal(format!("{}: {e}", wish.to.display())))?;
+        self.after(after, guest.power).await
+    }
+
     async fn list(&self) -> Result<Vec<GuestState>> {
         if !self.reachable.load(Ordering::SeqCst) {
             return Err(Error::unavailable("the fake hypervisor does not answer"));
@@ -446,9 +467,7 @@ impl Hypervisor for FakeHypervisor {
 
     async fn console_output(&self, server_id: &str, max_bytes: usize) -> Result<Vec<u8>> {
         let guests = self.guests.lock();
-        let guest = guests
-            .get(server_id)
-            .ok_or_else(|| Error::not_found(format!("Guest {server_id} does not exist on this host.")))?;
+        let guest = guests.get(server_id).ok_or_else(|| absent(server_id))?;
         let bytes = guest.console.as_bytes();
         Ok(bytes[bytes.len().saturating_sub(max_bytes)..].to_vec())
     }
@@ -456,6 +475,10 @@ impl Hypervisor for FakeHypervisor {
     fn events(&self) -> broadcast::Receiver<PowerEvent> {
         self.events.subscribe()
     }
+}
+
+fn absent(server_id: &str) -> Error {
+    Error::not_found(format!("Guest {server_id} does not exist on this host."))
 }
 
 /// A guest for tests: one CPU, 64 MiB, a 1 GiB root disk, no networks, running.

@@ -5,6 +5,9 @@
 
 pub mod contract;
 pub mod fake;
+mod snapshot;
+
+pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
 
 use async_trait::async_trait;
 use ferrostack_model::{Result, guest::GuestSpec, host::GuestState, server::PowerState};
@@ -97,6 +100,11 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Removes the guest, its disks, its console log and what only it used. Success if there is none.
     async fn destroy(&self, server_id: &str) -> Result<()>;
+
+    /// Writes the guest's root disk as it is at one moment, flattened, to a new file; the power state after it. A guest
+    /// that runs goes on running. Dropping the call ends the work; what it leaves of the file is the caller's to
+    /// remove. `NotFound` if there is no such guest.
+    async fn snapshot(&self, server_id: &str, wish: &SnapshotWish) -> Result<PowerState>;
 
     /// Every guest of ours on this host (others' domains are left alone).
     async fn list(&self) -> Result<Vec<GuestState>>;

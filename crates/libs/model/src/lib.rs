@@ -14,6 +14,7 @@ pub mod network;
 pub mod placement;
 pub mod revocation;
 pub mod server;
+pub mod snapshot;
 pub mod time;
 
 pub use auth::{

@@ -7,6 +7,7 @@ use crate::{
     id,
     placement::{Decision, PlacementRequest},
     server::PowerState,
+    snapshot::SnapshotOrder,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -174,6 +175,11 @@ pub enum Order {
     RebootHard,
     /// Remove the guest and its disks.
     Destroy,
+    /// Copy the root disk of the guest, in whatever state it is, to a queued image.
+    Snapshot {
+        /// What is made of it.
+        snapshot: SnapshotOrder,
+    },
 }
 
 /// To `agent.<host>`: an order for one server.

@@ -63,6 +63,16 @@ text_enum! {
         Networking = "networking",
         /// The agent is making the guest.
         Spawning = "spawning",
+        /// An image of it is asked for.
+        ImageSnapshotPending = "image_snapshot_pending",
+        /// Its disk is being copied.
+        ImageSnapshot = "image_snapshot",
+        /// Its disk is being copied for a backup.
+        ImageBackup = "image_backup",
+        /// The copy is made.
+        ImagePendingUpload = "image_pending_upload",
+        /// The copy is on its way to the image service.
+        ImageUploading = "image_uploading",
         /// Shutting off.
         PoweringOff = "powering-off",
         /// Starting.
@@ -162,6 +172,8 @@ pub enum Action {
     RebootSoft,
     /// `reboot` HARD
     RebootHard,
+    /// `createImage` and `createBackup`
+    Snapshot,
 }
 
 impl Action {
@@ -174,6 +186,7 @@ impl Action {
             Self::RebootHard => {
                 &[VmState::Active, VmState::Stopped, VmState::Paused, VmState::Suspended, VmState::Error]
             }
+            Self::Snapshot => &[VmState::Active, VmState::Stopped, VmState::Paused, VmState::Suspended],
         }
     }
 }

@@ -27,6 +27,19 @@ pub enum VirtType {
     Qemu,
 }
 
+/// How the data of qcow2 snapshots are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// Slow; every QEMU reads it.
+    Zlib,
+    /// Fast; QEMU reads it since 5.1.
+    Zstd,
+}
+
 /// `[agent.fake]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +92,10 @@ pub struct Agent {
     pub image_cache_bytes: u64,
     /// The image service; from the catalog if empty.
     pub image_url: String,
+    /// Compression of snapshots that are sent to the image service: none, zlib or zstd.
+    pub snapshot_compression: SnapshotCompression,
+    /// Largest file a snapshot may become, bytes; 0: as large as the disk needs.
+    pub snapshot_max_bytes: u64,
     /// Where the metadata service listens; empty: nowhere.
     pub metadata_listen: Vec<SocketAddr>,
     /// Seconds between heartbeats.
@@ -108,6 +125,8 @@ impl Default for Agent {
             state_directory: "/var/lib/ferrostack/agent".into(),
             image_cache_bytes: 100 << 30,
             image_url: String::new(),
+            snapshot_compression: SnapshotCompression::default(),
+            snapshot_max_bytes: 0,
             metadata_listen: vec![SocketAddr::from(([169, 254, 169, 254], 80))],
             report_seconds: 10,
             guests_report_seconds: 60,

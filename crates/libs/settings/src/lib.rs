@@ -14,7 +14,7 @@ mod sections;
 mod security;
 mod telemetry;
 
-pub use agent::{Agent, FakeHypervisor, HypervisorKind, VirtType};
+pub use agent::{Agent, FakeHypervisor, HypervisorKind, SnapshotCompression, VirtType};
 pub use exposed::{Exposed, exposed};
 pub use formats::{ImageConvert, ImageFormats};
 pub use image_fetch::ImageFetch;

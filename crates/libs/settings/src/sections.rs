@@ -1,5 +1,6 @@
 //! The sections of the settings file.
 
+use ferrostack_model::snapshot::SnapshotFormat;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -337,6 +338,10 @@ pub struct Compute {
     pub build_inquiry_seconds: i64,
     /// Seconds a guest has to shut down before the plug is pulled.
     pub shutdown_timeout_seconds: u32,
+    /// Format of the images that `createImage` and `createBackup` make: qcow2 or raw.
+    pub snapshot_image_format: SnapshotFormat,
+    /// Properties of the image a server was made of that images of the server do not get.
+    pub non_inheritable_image_properties: Vec<String>,
     /// Make some flavors at the first start of a new cloud.
     pub default_flavors: bool,
     /// Default quotas.
@@ -362,6 +367,8 @@ impl Default for Compute {
             parallel_jobs: 64,
             build_inquiry_seconds: 30,
             shutdown_timeout_seconds: 60,
+            snapshot_image_format: SnapshotFormat::default(),
+            non_inheritable_image_properties: vec!["cache_in_nova".into(), "bittorrent".into()],
             default_flavors: true,
             quota: Quota::default(),
             policy_file: None,

@@ -13,6 +13,7 @@ mod perform;
 pub mod policy;
 mod reports;
 pub mod routes;
+mod snapshot;
 mod start;
 mod store;
 mod view;

@@ -102,6 +102,13 @@ impl Host {
                 self.shared.files.remove_config_drive(id).await?;
                 PowerState::NoState
             }
+            Order::Snapshot { snapshot } => {
+                tokio::select! {
+                    power = self.snapshot(row, snapshot) => power?,
+                    () = newer.cancelled() => return Err(Trouble::Interrupted),
+                    () = self.shared.stop.cancelled() => return Err(Trouble::Interrupted),
+                }
+            }
         })
     }
 

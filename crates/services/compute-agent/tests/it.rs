@@ -17,5 +17,7 @@ mod metadata;
 mod orders;
 #[path = "it/reports.rs"]
 mod reports;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/store.rs"]
 mod store;

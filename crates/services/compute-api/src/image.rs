@@ -6,7 +6,7 @@ use ferrostack_model::{Caller, Error, ErrorKind, Result, image::ImageSource};
 use serde_json::Value;
 
 /// Members of an image that are not properties of its guest.
-const CORE: &[&str] = &[
+pub(crate) const CORE: &[&str] = &[
     "id",
     "name",
     "status",
@@ -50,7 +50,7 @@ pub struct Image {
 /// Calls to the image service.
 #[derive(Clone)]
 pub struct ImageApi {
-    client: ServiceClient,
+    pub(crate) client: ServiceClient,
     url: Option<String>,
 }
 
@@ -60,14 +60,19 @@ impl ImageApi {
         Self { client, url }
     }
 
-    /// An image the caller sees; `NotFound` otherwise.
-    pub async fn get(&self, id: &str, caller: &Caller, request_id: &str) -> Result<Image> {
+    /// The service's URL without a version.
+    pub(crate) async fn base(&self) -> Result<String> {
         let base = match &self.url {
             Some(url) => url.clone(),
             None => self.client.endpoint("image").await?,
         };
         let base = base.trim_end_matches('/');
-        let url = format!("{}/v2/images/{}", base.strip_suffix("/v2").unwrap_or(base), segment(id));
+        Ok(base.strip_suffix("/v2").unwrap_or(base).to_owned())
+    }
+
+    /// An image the caller sees; `NotFound` otherwise.
+    pub async fn get(&self, id: &str, caller: &Caller, request_id: &str) -> Result<Image> {
+        let url = format!("{}/v2/images/{}", self.base().await?, segment(id));
         let request = self.client.on_behalf(caller, self.client.http().get(&url)).await?;
         let response =
             request.header("X-Openstack-Request-Id", request_id).send().await.map_err(transport_error)?;

@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod create;
 pub mod extra_specs;
 pub mod image;
+mod image_snapshots;
 pub mod input;
 pub mod jobs;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod policy;
 mod projects;
 pub mod reconcile;
 pub mod routes;
+pub mod snapshot;
 pub mod store;
 pub mod view;
 

@@ -28,6 +28,8 @@ mod server_lists;
 mod server_reports;
 #[path = "it/servers.rs"]
 mod servers;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/usage.rs"]
 mod usage;
 #[path = "it/world.rs"]

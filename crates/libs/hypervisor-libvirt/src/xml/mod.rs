@@ -1,5 +1,6 @@
 //! libvirt's XML as typed structs: only what this driver writes or reads.
 
+pub mod backup;
 pub mod capabilities;
 pub mod domain;
 pub mod metadata;

@@ -15,4 +15,5 @@ mod life;
 mod linux;
 mod networks;
 mod restart;
+mod snapshots;
 mod support;

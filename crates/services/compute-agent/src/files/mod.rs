@@ -3,6 +3,7 @@
 pub mod config_drive;
 mod images;
 mod inspect;
+mod snapshots;
 
 pub use images::blocking;
 
@@ -12,6 +13,7 @@ use ferrostack_hypervisor::Guest;
 use ferrostack_model::{Error, Result, guest::GuestSpec, id, image::ImageSource};
 use ferrostack_settings::Settings;
 use images::Images;
+use snapshots::Snapshots;
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -21,6 +23,8 @@ use std::{
 /// Files that guests start from.
 pub struct Files {
     images: Images,
+    /// Snapshots on their way out.
+    pub snapshots: Snapshots,
     config_drives: PathBuf,
 }
 
@@ -31,6 +35,8 @@ impl Files {
         let config_drives = agent.state_directory.join("config-drives");
         directory(&config_drives, 0o711)?;
         let client = ServiceClient::new(&settings.credentials)?;
+        let snapshots =
+            Snapshots::open(agent.state_directory.join("snapshots"), client.clone(), &agent.image_url)?;
         let images = Images::open(
             agent.state_directory.join("images"),
             agent.image_cache_bytes,
@@ -38,7 +44,7 @@ impl Files {
             &agent.image_url,
             ledger,
         )?;
-        Ok(Self { images, config_drives })
+        Ok(Self { images, snapshots, config_drives })
     }
 
     /// Everything on disk that `spec` needs, fetched and made where it is missing.

@@ -20,6 +20,7 @@ pub fn verb(order: &Order) -> &'static str {
         Order::RebootSoft { .. } => "reboot_soft",
         Order::RebootHard => "reboot_hard",
         Order::Destroy => "destroy",
+        Order::Snapshot { .. } => "snapshot",
     }
 }
 
@@ -170,7 +171,7 @@ impl Ledger {
             (Order::Stop { .. }, Some(spec)) => {
                 guests::power_in(&mut tx, host, spec, WantedPower::Stopped).await?;
             }
-            (_, None) | (Order::Destroy, _) => {}
+            (_, None) | (Order::Destroy | Order::Snapshot { .. }, _) => {}
         }
         insert(&mut tx, host, order, request_id).await?;
         tx.commit().await.map_err(db_error)?;

@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_hypervisor::{
-    Guest, HostInfo, Hypervisor, PowerEvent,
+    Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
@@ -59,6 +59,9 @@ impl Hypervisor for Filed {
     }
     async fn destroy(&self, server_id: &str) -> Result<()> {
         self.fake.destroy(server_id).await
+    }
+    async fn snapshot(&self, server_id: &str, wish: &SnapshotWish) -> Result<PowerState> {
+        self.fake.snapshot(server_id, wish).await
     }
     async fn list(&self) -> Result<Vec<GuestState>> {
         self.fake.list().await

@@ -26,6 +26,18 @@ pub struct Store {
     pub refuse: AtomicUsize,
     /// Pause in the middle of each download.
     pub slow: Mutex<Duration>,
+    /// Images that wait for data, with their status.
+    pub queued: Mutex<HashMap<String, &'static str>>,
+    /// Uploads that began.
+    pub uploads: AtomicUsize,
+    /// So many uploads are answered 500 after they have succeeded.
+    pub lose_answers: AtomicUsize,
+    /// So many uploads are answered 409, as while an earlier one is not given up.
+    pub busy: AtomicUsize,
+    /// What is stored is not what came.
+    pub corrupt: AtomicUsize,
+    /// Pause in the middle of each upload.
+    pub slow_upload: Mutex<Duration>,
 }
 
 fn take_one(counter: &AtomicUsize) -> bool {
@@ -58,6 +70,56 @@ async fn file(
     HttpResponse::Ok().insert_header(("content-length", bytes.len())).streaming(Box::pin(body))
 }
 
+async fn put_file(
+    store: web::Data<Store>,
+    id: web::Path<String>,
+    request: actix_web::HttpRequest,
+    mut body: web::Payload,
+) -> HttpResponse {
+    if request.headers().get("x-auth-token").is_none_or(|t| t != "agent-token") {
+        return HttpResponse::Unauthorized().finish();
+    }
+    store.uploads.fetch_add(1, Ordering::SeqCst);
+    if take_one(&store.refuse) {
+        return HttpResponse::ServiceUnavailable().finish();
+    }
+    if take_one(&store.busy) {
+        return HttpResponse::Conflict().finish();
+    }
+    let mut bytes = Vec::new();
+    while let Some(Ok(piece)) = body.next().await {
+        bytes.extend_from_slice(&piece);
+        let pause = *store.slow_upload.lock();
+        tokio::time::sleep(pause).await;
+    }
+    let length = request.headers().get("content-length").and_then(|l| l.to_str().ok()?.parse().ok());
+    if length != Some(bytes.len()) {
+        return HttpResponse::BadRequest().finish();
+    }
+    if store.queued.lock().get(id.as_str()) != Some(&"queued") {
+        return HttpResponse::NotFound().finish();
+    }
+    if take_one(&store.corrupt) {
+        bytes[0] ^= 1;
+    }
+    store.queued.lock().insert(id.clone(), "active");
+    store.images.lock().insert(id.clone(), bytes);
+    if take_one(&store.lose_answers) {
+        return HttpResponse::InternalServerError().finish();
+    }
+    HttpResponse::NoContent().finish()
+}
+
+async fn show(store: web::Data<Store>, id: web::Path<String>) -> HttpResponse {
+    let Some(status) = store.queued.lock().get(id.as_str()).copied() else {
+        return HttpResponse::NotFound().finish();
+    };
+    let data = store.images.lock().get(id.as_str()).cloned();
+    let sum = data.as_ref().map(|bytes| hex::encode(digest::digest(&digest::SHA512, bytes)));
+    HttpResponse::Ok().json(serde_json::json!({"id": *id, "status": status, "size": data.map(|d| d.len()),
+        "os_hash_algo": sum.as_ref().map(|_| "sha512"), "os_hash_value": sum}))
+}
+
 async fn login() -> HttpResponse {
     let expires = Timestamp::now().plus_seconds(3600).iso_micros();
     HttpResponse::Created()
@@ -74,7 +136,9 @@ impl Store {
             App::new()
                 .app_data(data.clone())
                 .route("/v3/auth/tokens", web::post().to(login))
+                .route("/v2/images/{id}", web::get().to(show))
                 .route("/v2/images/{id}/file", web::get().to(file))
+                .route("/v2/images/{id}/file", web::put().to(put_file))
         })
         .workers(1)
         .disable_signals()

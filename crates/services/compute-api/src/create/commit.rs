@@ -8,6 +8,7 @@ use crate::{
         flavors::Flavor,
         instance_actions::{self as actions, Asker},
         keypairs::Keypair,
+        origin::{self, Origin},
         quota,
         servers::{self, Inputs, NicRequest, Server},
     },
@@ -117,6 +118,13 @@ pub async fn insert(
         trusted_certs: wish.trusted_certs.clone(),
         disk_config: disk_config.clone(),
     };
+    let origin = Origin {
+        user_name: caller.claims.name.clone(),
+        project_name: caller.claims.project.as_ref().map(|p| p.name.clone()).unwrap_or_default(),
+        roles: caller.claims.roles.join(","),
+        min_disk: images.minimum.0,
+        min_ram: images.minimum.1,
+    };
     let inputs = Inputs {
         user_data: wish.user_data.clone(),
         personality: wish.personality.clone(),
@@ -158,6 +166,7 @@ pub async fn insert(
             ..template.clone()
         };
         servers::insert(&mut tx, &server, &inputs).await?;
+        origin::set(&mut tx, &server_id, &origin).await?;
         actions::begin(&mut tx, &server_id, "create", asker).await?;
         let job = Enqueue {
             kind: build::KIND,

@@ -15,6 +15,8 @@ pub struct Images {
     pub ramdisk: Option<ImageSource>,
     /// `img_config_drive` is `mandatory`.
     pub needs_config_drive: bool,
+    /// GiB and MiB that the image wants of flavors.
+    pub minimum: (i64, i64),
     /// `auto_disk_config` of the image.
     pub auto_disk: bool,
 }
@@ -43,6 +45,7 @@ pub async fn check(app: &App, ctx: &Ctx, image_id: &str, flavor: &Flavor) -> Res
     let [kernel, ramdisk] = extra;
     Ok(Images {
         needs_config_drive: property("img_config_drive") == Some("mandatory"),
+        minimum: (image.min_disk, image.min_ram),
         auto_disk: truth("auto_disk_config") || truth("hw_auto_disk_config"),
         root: image.source,
         kernel,

@@ -5,7 +5,7 @@ use crate::{
     jobs::{
         fault,
         guest::{self, Destroyed, Destroying},
-        ports,
+        ports, snapshot,
     },
     store::{
         Tx, claims, guests,
@@ -32,6 +32,9 @@ pub const EVENT: &str = "compute_terminate_instance";
 pub struct Data {
     /// The destruction under way.
     pub destroying: Destroying,
+    /// An image that was being made of the server.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 /// The job.
@@ -42,7 +45,7 @@ pub struct Delete {
 impl Delete {
     /// The job with its steps.
     pub fn new() -> Self {
-        Self { steps: vec![Box::new(Destroy), Box::new(Ports), Box::new(Release)] }
+        Self { steps: vec![Box::new(Destroy), Box::new(Images), Box::new(Ports), Box::new(Release)] }
     }
 }
 
@@ -92,6 +95,7 @@ pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
         // Nothing of this is written.
         return Ok(());
     }
+    let image = active.as_ref().and_then(snapshot::image_of);
     if let Some(request) = active.as_ref().and_then(|job| job.request_id.as_deref()) {
         let why = "The operation was interrupted by the deletion of the instance.";
         actions::abandoned(&mut tx, id, request, why).await?;
@@ -100,13 +104,13 @@ pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
     actions::event_begin(&mut tx, id, asker.request_id, EVENT, server.host.as_deref()).await?;
     // Read under the row's lock: the job that was just fenced off may have written since.
     let now = servers::find_in(&mut tx, id).await?.ok_or_else(|| servers::not_found(id))?;
-    if now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, id).await? {
+    if image.is_none() && now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, id).await? {
         change::mark_deleted(&mut tx, id).await?;
         actions::event_end(&mut tx, id, asker.request_id, EVENT, actions::SUCCESS, true).await?;
         return tx.commit().await.map_err(db_error);
     }
-    let data =
-        serde_json::to_value(Data::default()).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let data = serde_json::to_value(Data { image, ..Data::default() })
+        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
     let request_id = Some(asker.request_id);
     let job = Enqueue { kind: KIND, first_step: FIRST, target: id, data, request_id };
     ferrostack_jobs::enqueue(&mut tx, job).await?;
@@ -128,6 +132,28 @@ impl Step<App> for Destroy {
             Destroyed::Yes => Ok(Outcome::next()),
             Destroyed::Wait(outcome) => outcome.data(&data),
         }
+    }
+}
+
+/// An image that was not finished goes with its server.
+struct Images;
+
+#[async_trait]
+impl Step<App> for Images {
+    fn name(&self) -> &'static str {
+        "images"
+    }
+    async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
+        let data: Data = job.data()?;
+        let request_id = job.request_id.as_deref();
+        if let Some(image) = &data.image {
+            let status = app.image.status(image, request_id).await.map_err(later)?;
+            // One that got all its data is its owner's.
+            if status.is_some_and(|status| status != "active") {
+                app.image.remove(image, request_id).await.map_err(later)?;
+            }
+        }
+        Ok(Outcome::next())
     }
 }
 

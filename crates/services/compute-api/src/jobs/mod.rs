@@ -7,6 +7,7 @@ pub mod guest;
 pub mod order;
 pub mod ports;
 pub mod power;
+pub mod snapshot;
 
 use crate::app::App;
 use ferrostack_jobs::JobKind;
@@ -19,5 +20,7 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
         Box::new(power::Power::start()),
         Box::new(power::Power::stop()),
         Box::new(power::Power::reboot()),
+        Box::new(snapshot::Snapshot::image()),
+        Box::new(snapshot::Snapshot::backup()),
     ]
 }

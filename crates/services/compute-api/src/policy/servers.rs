@@ -42,4 +42,7 @@ pub const RULES: &[Rule] = &[
     Rule::new("os_compute_api:servers:reboot", "rule:project_member_or_admin"),
     Rule::new("os_compute_api:servers:start", "rule:project_member_or_admin"),
     Rule::new("os_compute_api:servers:stop", "rule:project_member_or_admin"),
+    Rule::new("os_compute_api:servers:create_image", "rule:project_member_or_admin"),
+    Rule::new("os_compute_api:servers:create_image:allow_volume_backed", "rule:project_member_or_admin"),
+    Rule::new("os_compute_api:os-create-backup", "rule:project_member_or_admin"),
 ];

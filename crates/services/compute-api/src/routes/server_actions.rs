@@ -1,6 +1,9 @@
 //! `POST /servers/{id}/action`.
 
-use super::servers::allowed;
+use super::{
+    server_snapshots::{self, CREATE_BACKUP, CREATE_IMAGE},
+    servers::allowed,
+};
 use crate::{
     app::App,
     console, input,
@@ -26,9 +29,9 @@ const CONSOLE: &str = "os_compute_api:os-console-output";
 pub fn routes() -> Vec<Route> {
     vec![
         Route::post("/v2.1/servers/{id}/action", || web::route().to(act))
-            .policy(&[START, STOP, REBOOT, RESET, CONSOLE])
+            .policy(&[START, STOP, REBOOT, RESET, CONSOLE, CREATE_IMAGE, CREATE_BACKUP])
             .success(202)
-            .summary("Starts, stops or reboots a server, resets its state, or reads its console log"),
+            .summary("Starts, stops or reboots a server, makes images of it, resets its state, or reads its console log"),
     ]
 }
 
@@ -62,6 +65,8 @@ async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body
             let server = allowed(&app, &ctx, &id, RESET).await?;
             reset(&app, &ctx, &server, &body).await?;
         }
+        "createImage" => return Ok(server_snapshots::create_image(&app, &ctx, &id, body).await?),
+        "createBackup" => return Ok(server_snapshots::create_backup(&app, &ctx, &id, body).await?),
         "os-getConsoleOutput" => {
             let body = input::body(&ctx, "servers.os-getConsoleOutput", body)?;
             let server = allowed(&app, &ctx, &id, CONSOLE).await?;

@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod instance_actions;
 pub mod keypairs;
 mod numbers;
+pub mod origin;
 pub mod quota;
 pub mod servers;
 pub mod services;

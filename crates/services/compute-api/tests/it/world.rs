@@ -58,6 +58,14 @@ pub struct State {
     /// Host states told to schedulers.
     pub told: HashMap<String, ferrostack_model::host::HostState>,
     pub shared_networks: usize,
+    /// Images that were made, by id.
+    pub images: BTreeMap<String, Value>,
+    /// Members of images, as `image project`.
+    pub image_members: Vec<String>,
+    /// What the image service answers to new images, if not success.
+    pub refuse_images: Option<u16>,
+    /// Agents wait with a snapshot until this is not set any more.
+    pub slow_snapshots: bool,
 }
 
 /// The world.
@@ -95,8 +103,59 @@ fn missing() -> HttpResponse {
 
 type Shared = web::Data<Arc<Mutex<State>>>;
 
-async fn get_image(id: web::Path<String>) -> HttpResponse {
-    image(&id).map_or_else(missing, |body| HttpResponse::Ok().json(body))
+async fn make_image(state: Shared, body: web::Json<Value>) -> HttpResponse {
+    let mut state = state.lock();
+    if let Some(status) = state.refuse_images {
+        let status = actix_web::http::StatusCode::from_u16(status).unwrap();
+        return HttpResponse::build(status).json(json!({"message": "The image service says no."}));
+    }
+    let mut image = body.into_inner();
+    let id = image["id"].as_str().unwrap().to_owned();
+    image["status"] = json!("queued");
+    image["owner"] = json!("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    image["created_at"] = json!(format!("{:08}", state.images.len()));
+    state.images.insert(id, image.clone());
+    HttpResponse::Created().json(image)
+}
+
+async fn share_image(id: web::Path<String>, state: Shared, body: web::Json<Value>) -> HttpResponse {
+    let mut state = state.lock();
+    if !state.images.contains_key(&*id) {
+        return missing();
+    }
+    state.image_members.push(format!("{id} {}", body["member"].as_str().unwrap()));
+    HttpResponse::Ok().json(json!({}))
+}
+
+async fn list_images(req: HttpRequest, state: Shared) -> HttpResponse {
+    let query = ferrostack_http::query_pairs(req.query_string());
+    let fits = |i: &&Value| {
+        query
+            .iter()
+            .all(|(k, v)| matches!(k.as_str(), "sort" | "limit" | "marker") || i[k.as_str()] == v.as_str())
+    };
+    let mut found: Vec<Value> = state.lock().images.values().filter(fits).cloned().collect();
+    found.sort_by_key(|i| std::cmp::Reverse(i["created_at"].as_str().unwrap().to_owned()));
+    HttpResponse::Ok().json(json!({"images": found}))
+}
+
+async fn delete_image(id: web::Path<String>, state: Shared) -> HttpResponse {
+    let mut state = state.lock();
+    match state.images.get(&*id) {
+        None => missing(),
+        Some(image) if image["protected"] == true => {
+            HttpResponse::Forbidden().json(json!({"message": "protected"}))
+        }
+        Some(_) => {
+            state.images.remove(&*id);
+            HttpResponse::NoContent().finish()
+        }
+    }
+}
+
+async fn get_image(id: web::Path<String>, state: Shared) -> HttpResponse {
+    let made = state.lock().images.get(&*id).cloned();
+    made.or_else(|| image(&id)).map_or_else(missing, |body| HttpResponse::Ok().json(body))
 }
 
 fn networks(count: usize) -> Vec<Value> {
@@ -191,7 +250,11 @@ fn services(state: &Arc<Mutex<State>>) -> String {
     let server = HttpServer::new(move || {
         Web::new()
             .app_data(data.clone())
+            .route("/v2/images", web::post().to(make_image))
+            .route("/v2/images", web::get().to(list_images))
             .route("/v2/images/{id}", web::get().to(get_image))
+            .route("/v2/images/{id}", web::delete().to(delete_image))
+            .route("/v2/images/{id}/members", web::post().to(share_image))
             .route("/v2.0/networks", web::get().to(list_networks))
             .route("/v2.0/networks/{id}", web::get().to(get_network))
             .route("/v2.0/subnets", web::get().to(subnets))
@@ -366,6 +429,7 @@ struct Agent {
 impl Agent {
     fn obey(&self, order: &AgentOrder) -> Option<Outcome> {
         let mut state = self.world.state.lock();
+        let state = &mut *state;
         let verb = match &order.order {
             Order::Ensure { .. } => "ensure",
             Order::Start => "start",
@@ -373,6 +437,7 @@ impl Agent {
             Order::RebootSoft { .. } => "reboot-soft",
             Order::RebootHard => "reboot-hard",
             Order::Destroy => "destroy",
+            Order::Snapshot { .. } => "snapshot",
         };
         if let Some(left) = state.lose.get_mut(verb)
             && *left > 0
@@ -409,6 +474,28 @@ impl Agent {
             Order::Destroy => {
                 guests.remove(&order.server_id);
                 Outcome::Done { power: PowerState::NoState }
+            }
+            Order::Snapshot { .. } if failing.is_some() => Outcome::Failed {
+                message: "The disk cannot be copied.".into(),
+                details: "EIO".into(),
+                retry_elsewhere: false,
+            },
+            Order::Snapshot { .. } if state.slow_snapshots => {
+                Outcome::Working { detail: "image_uploading".into() }
+            }
+            Order::Snapshot { snapshot } => {
+                let power = guests[&order.server_id];
+                match state.images.get_mut(&snapshot.image_id) {
+                    Some(image) => {
+                        image["status"] = json!("active");
+                        Outcome::Done { power }
+                    }
+                    None => Outcome::Failed {
+                        message: format!("Image {} could not be found.", snapshot.image_id),
+                        details: String::new(),
+                        retry_elsewhere: false,
+                    },
+                }
             }
             other => {
                 let power = if matches!(other, Order::Stop { .. }) {

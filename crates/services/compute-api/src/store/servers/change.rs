@@ -51,6 +51,25 @@ pub async fn begin_task(
     Ok(if one(tx, query).await? { Change::Updated } else { Change::Stale })
 }
 
+/// Goes on to another stage of a task.
+pub async fn advance_task(tx: &mut Tx, id: &str, before: TaskState, task: TaskState) -> Result<bool> {
+    let query = sqlx::query(
+        "UPDATE servers SET task_state = $3, updated_at = $4, generation = generation + 1
+         WHERE id = $1 AND task_state = $2 AND deleted_at IS NULL",
+    );
+    one(tx, query.bind(id).bind(before.as_str()).bind(task.as_str()).bind(Timestamp::now().0)).await
+}
+
+/// Ends the making of an image, if that is still the task.
+pub async fn end_image_task(tx: &mut Tx, id: &str) -> Result<bool> {
+    let query = sqlx::query(
+        "UPDATE servers SET task_state = NULL, updated_at = $2, generation = generation + 1
+         WHERE id = $1 AND deleted_at IS NULL AND task_state IN ('image_snapshot_pending', 'image_snapshot',
+             'image_backup', 'image_pending_upload', 'image_uploading')",
+    );
+    one(tx, query.bind(id).bind(Timestamp::now().0)).await
+}
+
 /// Marks a live server as being deleted; false if it is gone. Takes the row's lock before the job's.
 pub async fn begin_delete(tx: &mut Tx, id: &str) -> Result<bool> {
     let query = sqlx::query(
