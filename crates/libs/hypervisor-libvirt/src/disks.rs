@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Bytes of a GiB.
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
 /// Largest disk, bytes: what raw files reach on ext4 is less; this only keeps arithmetic sane.
@@ -146,13 +146,20 @@ pub(crate) fn tool(program: &str) -> Command {
 /// Runs a tool for a short work: see [`run_within`].
 async fn run(command: Command, what: &str, file_bytes: Option<u64>) -> Result<()> {
     let wall = Some(Duration::from_secs(300));
-    run_within(command, what, Limits { file_bytes, cpu_seconds: 60, wall, dies_with_us: false }).await
+    run_within(
+        command,
+        what,
+        Limits { file_bytes, memory_bytes: GIB, cpu_seconds: 60, wall, dies_with_us: false },
+    )
+    .await
 }
 
-/// What a tool may use, beside 1 GiB of address space.
+/// What a tool may use.
 pub(crate) struct Limits {
     /// Largest file it writes.
     pub file_bytes: Option<u64>,
+    /// Address space.
+    pub memory_bytes: u64,
     /// Seconds of CPU.
     pub cpu_seconds: u64,
     /// Time; none: as long as it takes.
@@ -165,12 +172,12 @@ pub(crate) struct Limits {
 pub(crate) async fn run_within(mut command: Command, what: &str, limits: Limits) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let Limits { file_bytes, cpu_seconds, wall, dies_with_us } = limits;
+    let Limits { file_bytes, memory_bytes, cpu_seconds, wall, dies_with_us } = limits;
     // SAFETY: between fork and exec only setrlimit(2) and prctl(2) are called, which are async-signal-safe; nothing is
     // allocated.
     unsafe {
         command.pre_exec(move || {
-            setrlimit(Resource::RLIMIT_AS, GIB, GIB)?;
+            setrlimit(Resource::RLIMIT_AS, memory_bytes, memory_bytes)?;
             setrlimit(Resource::RLIMIT_CPU, cpu_seconds, cpu_seconds)?;
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
             if let Some(bytes) = file_bytes {

@@ -363,7 +363,14 @@ async fn convert(source: &Path, size: u64, wish: &SnapshotWish) -> Result<()> {
     command.arg(source).arg(&wish.to);
     let most = size.saturating_add(size / 64).saturating_add(OVERHEAD);
     let most = if wish.max_bytes > 0 { most.min(wish.max_bytes) } else { most };
-    let limits = Limits { file_bytes: Some(most), cpu_seconds: 6 * 3600, wall: None, dies_with_us: true };
+    let limits = Limits {
+        file_bytes: Some(most),
+        // Its threads' stacks and heaps count too.
+        memory_bytes: 4 * disks::GIB,
+        cpu_seconds: 6 * 3600,
+        wall: None,
+        dies_with_us: true,
+    };
     match disks::run_within(command, "qemu-img convert", limits).await {
         // SIGXFSZ, or what the tool says of EFBIG.
         Err(e) if e.for_log().contains("signal: 25") || e.for_log().contains("File too large") => {

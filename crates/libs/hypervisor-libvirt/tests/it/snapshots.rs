@@ -36,7 +36,10 @@ fn mark(disk: &Path, at: u64) {
     let mut bytes = MARKER.to_vec();
     bytes.resize(512, b'.');
     std::fs::write(&file, bytes).unwrap();
-    run("qemu-io", &["-f", "qcow2", "-c", &format!("write -s {} {at} 512", file.display()), disk.to_str().unwrap()]);
+    run(
+        "qemu-io",
+        &["-f", "qcow2", "-c", &format!("write -s {} {at} 512", file.display()), disk.to_str().unwrap()],
+    );
     std::fs::remove_file(file).unwrap();
 }
 
@@ -129,7 +132,9 @@ async fn abandoned_copies_end_and_hold_nothing_up() {
         let call = driver.snapshot(&id, &wish);
         let _ = tokio::time::timeout(Duration::from_millis(wait), call).await;
         eventually("the end of the copy", || async { (!is_copied()).then_some(()) }).await;
-        assert!(driver.list().await.unwrap().iter().any(|g| g.server_id == id && g.power == PowerState::Running));
+        assert!(
+            driver.list().await.unwrap().iter().any(|g| g.server_id == id && g.power == PowerState::Running)
+        );
     }
     // A process that dies leaves the copy to QEMU; the next one ends it.
     let running = {

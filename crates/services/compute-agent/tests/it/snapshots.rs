@@ -201,7 +201,8 @@ async fn a_crash_at_any_moment_ends_in_a_whole_image_and_no_file() {
         match moment {
             "copied" => eventually("the file", || (site.files() > 0).then_some(())).await,
             "uploading" => {
-                eventually("an upload", || (site.store.uploads.load(Ordering::SeqCst) > 0).then_some(())).await;
+                eventually("an upload", || (site.store.uploads.load(Ordering::SeqCst) > 0).then_some(()))
+                    .await;
             }
             "uploaded" => eventually("the image", || (site.status() == "active").then_some(())).await,
             _ => {}
