@@ -17,9 +17,13 @@ pub enum Change {
 /// The text goes to the log only.
 pub fn db_error(error: sqlx::Error) -> Error {
     match &error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-            Error::unavailable(format!("database: {error}"))
-        }
+        // A connection that breaks in the middle of a message says "protocol".
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => Error::unavailable(format!("database: {error}")),
         sqlx::Error::Database(d) if is_busy(d.as_ref()) => Error::unavailable(format!("database: {error}")),
         _ => Error::internal(format!("database: {error}")),
     }

@@ -20,6 +20,8 @@ mod damage;
 mod data;
 #[path = "it/families.rs"]
 mod families;
+#[path = "it/faults.rs"]
+mod faults;
 #[path = "it/fetch.rs"]
 mod fetch;
 #[path = "it/fetch_tls.rs"]
@@ -40,6 +42,8 @@ mod metadefs;
 mod metadefs_standard;
 #[path = "it/mutations.rs"]
 mod mutations;
+#[path = "it/outages.rs"]
+mod outages;
 #[path = "it/patches.rs"]
 mod patches;
 #[path = "it/policy.rs"]
