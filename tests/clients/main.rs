@@ -4,3 +4,4 @@
 
 mod course_report;
 mod identity;
+mod image_data;
