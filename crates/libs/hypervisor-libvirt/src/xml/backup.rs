@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `<domainbackup mode='push'>`
 #[derive(Debug, Serialize)]
+#[serde(rename = "domainbackup")]
 pub struct DomainBackup {
     /// `push`: QEMU writes the copy.
     #[serde(rename = "@mode")]
@@ -60,7 +61,7 @@ pub struct DomainDisks {
     pub devices: Devices,
 }
 
-/// `<devices>`, the disks of it.
+/// `<devices>`, the disks of it: libvirt writes them one after another.
 #[derive(Debug, Deserialize)]
 pub struct Devices {
     /// The disks.
@@ -104,8 +105,8 @@ mod tests {
             <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/i/disk' index='1'/>
             <backingStore type='file' index='3'><format type='raw'/><source file='/base'/></backingStore>
             <target dev='vda' bus='virtio'/></disk>
-            <interface type='network'><target dev='vnet0'/></interface>
-            <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/></disk></devices></domain>";
+            <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/></disk>
+            <interface type='network'><target dev='vnet0'/></interface></devices></domain>";
         let disks: DomainDisks = crate::xml::from_str("domain", xml).unwrap();
         assert_eq!(disks.devices.disk.len(), 2);
         assert_eq!(disks.devices.disk[0].source.as_ref().unwrap().file, "/i/disk");
