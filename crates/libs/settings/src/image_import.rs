@@ -13,6 +13,10 @@ pub struct ImageImport {
     pub task_time_to_live_hours: i64,
     /// Of the properties of another cloud's image, glance-download copies those that begin with one of these.
     pub download_properties: Vec<String>,
+    /// `raw`, `qcow2` or `vmdk`: what imported disks of other formats are converted to. Not set: none is.
+    pub convert_to: Option<String>,
+    /// Whether data that arrives packed by gzip is unpacked, unless the image is declared to be packed.
+    pub decompress: bool,
     /// Properties that every imported image is given.
     pub inject: BTreeMap<String, String>,
     /// Whose images are given none: who has one of these roles.
@@ -26,6 +30,8 @@ impl Default for ImageImport {
             parallel: 8,
             task_time_to_live_hours: 48,
             download_properties: prefixes.map(str::to_owned).to_vec(),
+            convert_to: None,
+            decompress: false,
             inject: BTreeMap::new(),
             inject_ignore_roles: vec!["admin".into()],
         }

@@ -12,6 +12,7 @@ use ferrostack_settings::Settings;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, OnceLock, Weak},
 };
 use tokio::sync::{Notify, Semaphore};
@@ -65,6 +66,13 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(settings: &Settings, db: Db, bus: Arc<dyn Bus>) -> Result<Arc<Self>> {
+        if let Some(format) = &settings.image.import.convert_to
+            && crate::convert::Target::parse(format).is_none()
+        {
+            return Err(Error::internal(format!(
+                "image.import.convert_to: {format} is not raw, qcow2 or vmdk"
+            )));
+        }
         Ok(Arc::new(Self {
             settings: settings.image.clone(),
             db,
@@ -89,6 +97,11 @@ impl App {
         if let Some(runner) = self.runner.get().and_then(Weak::upgrade) {
             runner.poke();
         }
+    }
+
+    /// Where imports work on files.
+    pub fn work_directory(&self) -> PathBuf {
+        self.settings.store_directory.join(".work")
     }
 
     /// When a task that ends now is forgotten.

@@ -30,6 +30,10 @@ mod fetch_tls;
 mod framing;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/import_job.rs"]
+mod import_job;
+#[path = "it/imports.rs"]
+mod imports;
 #[path = "it/inspect.rs"]
 mod inspect;
 #[path = "it/lifecycle.rs"]

@@ -63,5 +63,12 @@ pub fn tasks(tasks: &[Task], pairs: &[(String, String)], full: bool) -> Value {
 
 /// The tasks of an image, with everything.
 pub fn of_image(tasks: &[Task]) -> Value {
-    json!({"tasks": tasks.iter().map(task).collect::<Vec<_>>()})
+    let whole = |one: &Task| {
+        let mut out = task(one);
+        if one.expires_at.is_none() {
+            out["expires_at"] = Value::Null;
+        }
+        out
+    };
+    json!({"tasks": tasks.iter().map(whole).collect::<Vec<_>>()})
 }

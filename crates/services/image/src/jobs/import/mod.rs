@@ -1,10 +1,11 @@
-//! An import: fetch (or take what is staged), check, store in each store, finish.
+//! An import: fetch (or take what is staged), unpack, check, convert, store in each store, finish.
 //!
 //! Every object that the job writes has a name of its own and is claimed in the database before its first byte, so
 //! a worker that lost its lease writes to what nobody names any more. Data becomes an image's only with the sha512
 //! that was measured when it arrived.
 
 mod check;
+mod convert;
 mod fetch;
 mod finish;
 mod read;
@@ -50,13 +51,24 @@ pub enum Method {
     CopyImage,
 }
 
-/// What the image was like before a glance-download changed it.
+/// What the image was like before the import changed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Original {
     disk_format: Option<String>,
     container_format: Option<String>,
     /// Former values of the properties that were set; `None` for those that were not there.
     properties: Vec<(String, Option<String>)>,
+}
+
+impl Original {
+    /// Only the formats will change.
+    fn formats(image: &crate::image::Image) -> Self {
+        Self {
+            disk_format: image.disk_format.clone(),
+            container_format: image.container_format.clone(),
+            properties: Vec::new(),
+        }
+    }
 }
 
 /// What the steps know.
@@ -76,7 +88,7 @@ pub struct Data {
     pub made: Vec<String>,
     /// Bytes of the disk inside.
     pub virtual_size: Option<i64>,
-    /// What glance-download changed.
+    /// What the import changed.
     pub original: Option<Original>,
     /// Whether the operator's properties are added.
     pub inject: bool,
@@ -106,7 +118,9 @@ impl Data {
 pub fn kind() -> Box<dyn JobKind<App>> {
     Box::new(Import(vec![
         Box::new(fetch::Fetch),
+        Box::new(convert::Unpack),
         Box::new(check::Check),
+        Box::new(convert::Convert),
         Box::new(store::Store),
         Box::new(finish::Finish),
     ]))
