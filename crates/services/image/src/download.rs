@@ -72,7 +72,8 @@ async fn at_once(blocks: BoxStream<'static, io::Result<Bytes>>, check: &Check) -
     Ok(blocks)
 }
 
-fn blocks(object: Opened, part: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
+/// The bytes `part` of an object.
+pub fn blocks(object: Opened, part: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
     match object {
         Opened::File(file, _) => from_file(file, part),
         Opened::Remote(remote) => remote.stream(part),

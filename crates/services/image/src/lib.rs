@@ -9,6 +9,7 @@ pub mod image;
 pub mod inspect;
 pub mod jobs;
 pub mod lane;
+pub mod locations;
 pub mod metadefs;
 pub mod patch;
 pub mod policy;

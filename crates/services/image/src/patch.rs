@@ -13,9 +13,12 @@ pub const MEDIA_TYPES: [&str; 2] =
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
+pub enum Verb {
+    /// A new one.
     Add,
+    /// Another value.
     Replace,
+    /// None.
     Remove,
 }
 
@@ -44,7 +47,7 @@ fn operation(item: &Value, old: bool) -> Result<Operation> {
     let Some(item) = item.as_object() else {
         return Err(Error::bad_request("Operations must be JSON objects."));
     };
-    let (verb, path) = if old { old_form(item)? } else { new_form(item)? };
+    let (verb, path) = form(item, old)?;
     let (name, index) = pointer(&path)?;
     let value = match (verb, item.get("value")) {
         (Verb::Remove, _) => Value::Null,
@@ -62,6 +65,11 @@ fn operation(item: &Value, old: bool) -> Result<Operation> {
         attributes::validate(&Map::from_iter([(name.clone(), given)]))?;
     }
     Ok(Operation { verb, old, name, index, value })
+}
+
+/// What an operation does and to what, in the form of 2.0 (`old`) or of 2.1.
+pub fn form(item: &Map<String, Value>, old: bool) -> Result<(Verb, String)> {
+    if old { old_form(item) } else { new_form(item) }
 }
 
 fn verb(word: &str) -> Result<Verb> {

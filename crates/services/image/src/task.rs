@@ -8,6 +8,8 @@ pub const API_IMPORT: &str = "api_image_import";
 pub const IMPORT: &str = "import";
 /// Not begun.
 pub const PENDING: &str = "pending";
+/// The type of the tasks of added locations.
+pub const LOCATION: &str = "location_import";
 /// Under way.
 pub const PROCESSING: &str = "processing";
 /// Ended well.

@@ -40,6 +40,8 @@ mod inspect;
 mod lifecycle;
 #[path = "it/listing.rs"]
 mod listing;
+#[path = "it/locations.rs"]
+mod locations;
 #[path = "it/metadefs.rs"]
 mod metadefs;
 #[path = "it/metadefs_standard.rs"]

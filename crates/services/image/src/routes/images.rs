@@ -5,7 +5,7 @@ use crate::{
     app::App,
     attributes,
     image::{Image, Status, Visibility},
-    patch,
+    locations, patch,
     query::ListQuery,
     reconcile,
     store::{self, list::Viewer},
@@ -36,7 +36,13 @@ pub fn routes() -> Vec<Route> {
             .policy(&["get_image"])
             .summary("Shows an image."),
         Route::patch("/v2/images/{image_id}", || web::patch().to(update))
-            .policy(&["modify_image", "publicize_image", "communitize_image"])
+            .policy(&[
+                "modify_image",
+                "publicize_image",
+                "communitize_image",
+                "set_image_location",
+                "delete_image_location",
+            ])
             .summary("Changes attributes by a JSON patch."),
         Route::delete("/v2/images/{image_id}", || web::delete().to(delete))
             .policy(&["delete_image"])
@@ -173,12 +179,26 @@ async fn update(
         return Ok(unsupported_patch());
     };
     let JsonBody(body) = super::json_body(&req, payload).await?;
+    let (body, edits) = locations::split(body, media_type == patch::MEDIA_TYPES[0])?;
     let operations = patch::parse(&body, media_type)?;
+    // Locations and the rest are two transactions: the rest is looked at first, and written last.
+    let mut relocated = false;
     for _ in 0..ATTEMPTS {
         let seen = load(&app, &ctx, &path).await?;
         seen.enforce(&ctx, "modify_image")?;
         let changed = patch::apply(&seen.image, &operations)?;
         check_change(&ctx, &seen, &changed)?;
+        if !edits.is_empty() && !relocated {
+            for edit in &edits {
+                seen.enforce(&ctx, edit.rule())?;
+            }
+            let moved = locations::apply(&app, &seen.image, &edits).await?;
+            relocated = store::place::edit(&app.db, &seen.image, &moved).await? == Change::Updated;
+            if relocated {
+                reconcile::objects::remove_now(&app, &seen.image.id).await;
+            }
+            continue;
+        }
         if changed == seen.image || store::image::update(&app.db, &changed).await? == Change::Updated {
             let seen = load(&app, &ctx, &path).await?;
             return json(&view::image::image(&seen.image, whereabouts(&app, &ctx, &seen.image)));

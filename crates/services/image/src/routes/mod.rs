@@ -5,6 +5,7 @@ mod data;
 mod images;
 mod import;
 mod info;
+mod locations;
 mod members;
 mod metadefs;
 mod schemas;
@@ -35,6 +36,7 @@ pub fn table() -> Vec<Route> {
         members::routes(),
         info::routes(),
         stores::routes(),
+        locations::routes(),
         tasks::routes(),
         metadefs::routes(),
     ]

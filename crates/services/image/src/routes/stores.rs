@@ -5,6 +5,7 @@ use crate::{
     app::App,
     image::{Image, Status},
     reconcile, store,
+    store::location::Location,
     stores::Backend,
 };
 use ferrostack_db::Change;
@@ -103,14 +104,7 @@ pub(super) fn whereabouts(app: &App, ctx: &Ctx, image: &Image) -> Map<String, Va
     let may = ctx.may("get_image_location", &image.target(&project, false));
     let found = if may && image.status.has_data() { stores.order(&image.locations) } else { Vec::new() };
     if storage.show_multiple_locations {
-        let all = found.iter().map(|(location, store)| {
-            let mut metadata = location.metadata.clone();
-            if stores.named() {
-                metadata.insert("store".into(), value!(store.id));
-            }
-            value!({"url": store.url(&location.name), "metadata": metadata})
-        });
-        out.insert("locations".into(), all.collect());
+        out.insert("locations".into(), if may { Value::Array(places(app, image)) } else { value!([]) });
     }
     if let (true, Some((location, store))) = (storage.show_image_direct_url, found.first()) {
         out.insert("direct_url".into(), value!(store.url(&location.name)));
@@ -120,6 +114,21 @@ pub(super) fn whereabouts(app: &App, ctx: &Ctx, image: &Image) -> Map<String, Va
         out.insert("stores".into(), value!(ids.join(",")));
     }
     out
+}
+
+/// Where the data of an image lies, in order.
+pub(super) fn places(app: &App, image: &Image) -> Vec<Value> {
+    let shown = |(location, store): (&Location, &Arc<Backend>)| {
+        let mut metadata = location.metadata.clone();
+        if app.stores.named() {
+            metadata.insert("store".into(), value!(store.id));
+        }
+        value!({"url": store.url(&location.name), "metadata": metadata})
+    };
+    if !image.status.has_data() {
+        return Vec::new();
+    }
+    app.stores.order(&image.locations).into_iter().map(shown).collect()
 }
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {

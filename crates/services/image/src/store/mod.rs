@@ -6,6 +6,7 @@ pub mod list;
 pub mod location;
 pub mod member;
 pub mod metadefs;
+pub mod place;
 #[cfg(test)]
 mod plans;
 pub mod task;

@@ -3,11 +3,15 @@
 //! Objects are named `<image id>.<token>` in every store. Which of them count is said by the database alone: what
 //! it does not name is swept.
 
+mod cache;
 pub mod file;
+mod http;
+mod pipe;
 mod registry;
 mod s3;
 
 pub use file::FileStore;
+pub use http::HttpStore;
 pub use registry::{Backend, Stores};
 pub use s3::S3Store;
 

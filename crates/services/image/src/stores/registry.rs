@@ -1,7 +1,7 @@
 //! The stores of this deployment.
 
-use super::{FileStore, Kind, Opened, S3Store, Store, Writer};
-use crate::{receive::storage_error, store::location::Location};
+use super::{FileStore, HttpStore, Kind, Opened, S3Store, Store, Writer};
+use crate::{fetch::Fetcher, receive::storage_error, store::location::Location};
 use ferrostack_model::{Error, Result};
 use ferrostack_settings::{Image, ImageStore, ImageStoreKind};
 use serde_json::Value;
@@ -84,15 +84,15 @@ impl Stores {
         let storage = &settings.storage;
         if storage.stores.is_empty() {
             let only = ImageStore { directory: Some(settings.store_directory.clone()), ..Default::default() };
-            let default = Arc::new(backend(FILE, &only)?);
+            let default = Arc::new(backend(settings, FILE, &only)?);
             return Ok(Self { all: vec![default.clone()], default, named: false });
         }
         let mut all = Vec::new();
         for (id, store) in &storage.stores {
-            all.push(Arc::new(backend(id, store)?));
+            all.push(Arc::new(backend(settings, id, store)?));
         }
         for (i, one) in all.iter().enumerate() {
-            if let Some(other) = all[..i].iter().find(|o| !o.kind.read_only() && o.url("") == one.url("")) {
+            if let Some(other) = all[..i].iter().find(|o| o.kind == one.kind && o.url("") == one.url("")) {
                 return Err(wrong(&one.id, format!("is the same place as {}", other.id)));
             }
         }
@@ -148,7 +148,7 @@ fn wrong(id: &str, why: String) -> Error {
     Error::internal(format!("image.storage.stores.{id}: {why}"))
 }
 
-fn backend(id: &str, settings: &ImageStore) -> Result<Backend> {
+fn backend(image: &Image, id: &str, settings: &ImageStore) -> Result<Backend> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if id.is_empty() || id.len() > 64 || !id.bytes().all(fits) || id.starts_with("os_glance_") {
         return Err(wrong(
@@ -166,7 +166,9 @@ fn backend(id: &str, settings: &ImageStore) -> Result<Backend> {
         }
         ImageStoreKind::S3 => (Kind::S3, Arc::new(S3Store::open(settings).map_err(|why| wrong(id, why))?)),
         ImageStoreKind::Http => {
-            return Err(wrong(id, "this type is not built in".into()));
+            let fetcher = Fetcher::new(&image.fetch)?;
+            let store = HttpStore::open(fetcher, image.max_image_bytes).map_err(|why| wrong(id, why))?;
+            (Kind::Http, Arc::new(store))
         }
     };
     Ok(Backend {

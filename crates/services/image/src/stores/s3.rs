@@ -3,25 +3,23 @@
 //! Small objects are sent at once, larger ones in parts of which some are under way at a time; an object appears when
 //! the last is there. Parts that never became an object are found by [`Uploads`] and count as begun objects.
 
-mod cache;
 mod sending;
 mod uploads;
 
-use super::{Opened, Remote, Store, Writer, is_ours};
-use crate::{download::BLOCK, inspect::ReadAt};
+use super::{Opened, Remote, Store, Writer, cache::Cache, is_ours, pipe::pipe};
+use crate::inspect::ReadAt;
 use bytes::Bytes;
-use cache::Cache;
 use ferrostack_settings::ImageStore;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, RetryConfig,
+    BackoffConfig, ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
 use sending::Sending;
 use serde_json::{Value, json};
 use std::{collections::HashSet, future::Future, io, ops::Range, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::runtime::Handle;
 use uploads::Uploads;
 use url::Url;
 
@@ -249,43 +247,14 @@ impl Remote for Object {
     }
 
     fn stream(&self, part: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
-        let (sender, receiver) = mpsc::channel(2);
-        if !part.is_empty() {
-            self.store.0.runtime.spawn(fetch(self.store.clone(), self.name.clone(), part, sender));
-        }
-        stream::unfold(
-            receiver,
-            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
-        )
-        .boxed()
-    }
-}
-
-/// Sends the bytes `part` in blocks until nobody takes them any more.
-async fn fetch(store: S3Store, name: String, part: Range<u64>, sender: mpsc::Sender<io::Result<Bytes>>) {
-    let key = store.key(&name);
-    let options = object_store::GetOptions { range: Some(part.into()), ..Default::default() };
-    let mut chunks = match store.0.s3.get_opts(&key, options).await {
-        Ok(got) => got.into_stream(),
-        Err(error) => {
-            let _ = sender.send(Err(failed(error))).await;
-            return;
-        }
-    };
-    let mut block: Vec<u8> = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        match chunk {
-            Ok(chunk) => block.extend_from_slice(&chunk),
-            Err(error) => {
-                let _ = sender.send(Err(failed(error))).await;
-                return;
+        let (store, key) = (self.store.clone(), self.store.key(&self.name));
+        pipe(&self.store.0.runtime, async move {
+            if part.is_empty() {
+                return Ok(stream::empty().boxed());
             }
-        }
-        if block.len() as u64 >= BLOCK && sender.send(Ok(std::mem::take(&mut block).into())).await.is_err() {
-            return;
-        }
-    }
-    if !block.is_empty() {
-        let _ = sender.send(Ok(block.into())).await;
+            let options = GetOptions { range: Some(part.into()), ..Default::default() };
+            let got = store.0.s3.get_opts(&key, options).await.map_err(failed)?;
+            Ok(got.into_stream().map_err(failed).boxed())
+        })
     }
 }

@@ -40,7 +40,7 @@ async fn rules() {
             (op("replace", "/id", json!("x")), 403, "read-only"),
             (op("add", "/checksum", json!("x")), 403, "read-only"),
             (op("add", "/file", json!("x")), 403, "read-only"),
-            (op("replace", "/locations", json!([])), 403, "reserved"),
+            (op("replace", "/locations", json!([])), 403, "It's not allowed to update locations if locations are invisible."),
             (op("add", "/deleted", json!("x")), 403, "reserved"),
             (op("replace", "/nosuch", json!("x")), 409, "There was a conflict when trying to complete your request.<br /><br />\nProperty nosuch does not exist.\n\n"),
             (json!([{"op": "remove", "path": "/nosuch"}]), 409, "Property nosuch does not exist."),
