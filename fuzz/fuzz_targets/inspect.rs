@@ -25,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(found.virtual_size.unwrap_or(0) <= LIMIT);
     if bytes.starts_with(b"QFI\xfb") {
         assert!(
-            declared.disk_format == "qcow2" && declared.container_format == "bare" || !declared.rules.require_match,
+            declared.disk_format == "qcow2" && declared.container_format == "bare"
+                || !declared.rules.require_match,
             "a qcow2 passed as something else"
         );
         assert_eq!(bytes[8..20], [0; 12], "a backing file passed");

@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
             headers.append(name, value);
         }
     }
-    let within = |part: &std::ops::Range<u64>| assert!(part.start < part.end && part.end <= size, "{part:?} of {size}");
+    let within = |part: &std::ops::Range<u64>| {
+        assert!(part.start < part.end && part.end <= size, "{part:?} of {size}")
+    };
     for etag in [None, Some("\"tag\"")] {
         match asked(&headers, size, etag) {
             Ok(Asked::Part(part)) => within(&part),

@@ -17,11 +17,15 @@ pub mod query;
 pub mod range;
 
 /// Addresses that clients give.
+#[path = "../../crates/services/image/src/fetch"]
 pub mod fetch {
-    #[path = "../../../crates/services/image/src/fetch/address.rs"]
     pub mod address;
-    #[path = "../../../crates/services/image/src/fetch/rules.rs"]
     pub mod rules;
+}
+
+/// The schema that images are validated against.
+pub mod routes {
+    pub const IMAGE_SCHEMA: &str = include_str!("../../crates/services/image/schemas/image.json");
 }
 
 extern crate self as ferrostack_db;
