@@ -106,6 +106,9 @@ pub async fn image_has(
     request_id: Option<&str>,
 ) -> Result<bool> {
     let record = image_record(client, base, image_id, request_id).await?;
+    if record.status != "active" {
+        return Ok(false);
+    }
     let path = file.to_owned();
     let (size, sum) = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, String)> {
         let mut sum = Sum(digest::Context::new(&digest::SHA512));
