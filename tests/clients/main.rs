@@ -4,4 +4,5 @@
 
 mod course_report;
 mod identity;
+mod image;
 mod image_data;

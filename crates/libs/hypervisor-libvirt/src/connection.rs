@@ -236,6 +236,11 @@ fn translate(what: &str, e: &VirtError) -> Error {
         return Error::new(ErrorKind::Conflict, "The guest's state does not allow this operation.")
             .with_internal(text);
     }
+    if code.is(ErrorNumber::ConfigUnsupported) {
+        // Another host may have what this one lacks.
+        return Error::new(ErrorKind::NotImplemented, "The host does not support the requested hardware.")
+            .with_internal(text);
+    }
     Error::internal(text)
 }
 

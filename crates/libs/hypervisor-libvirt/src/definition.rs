@@ -1,31 +1,14 @@
 //! A guest's domain definition: from what the control plane wants to libvirt's XML.
 
 use crate::files::GuestFiles;
+use crate::hardware::{Bus, is_q35, unsupported};
+pub use crate::hardware::{Hardware, HostTraits};
 use crate::xml::domain::*;
 use crate::xml::metadata::{GuestMeta, Metadata};
 use crate::xml::{self, clean};
 use ferrostack_hypervisor::Guest;
 use ferrostack_model::network::NicSpec;
 use ferrostack_model::{Error, Result};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-/// What of the host decides how guests are defined.
-#[derive(Clone, Debug)]
-pub struct HostTraits {
-    /// Hardware virtualisation is in use.
-    pub kvm: bool,
-    /// `x86_64`
-    pub arch: String,
-    /// Machine type of guests whose image does not say.
-    pub machine: String,
-    /// Cache mode of disks: `none` where the file system of the instances knows O_DIRECT.
-    pub disk_cache: &'static str,
-    /// Where VNC listens.
-    pub vnc_listen: IpAddr,
-    /// libvirt has the filters against forged addresses.
-    pub filters: bool,
-}
 
 /// libvirt's filter that lets a guest send from its own MAC and IP addresses only.
 pub const CLEAN_TRAFFIC: &str = "clean-traffic";
@@ -35,94 +18,6 @@ pub const DEFAULT_CMDLINE: &str = "root=/dev/vda console=tty0 console=ttyS0";
 
 /// PCIe root ports of a q35 guest beyond what its devices take, for what is plugged in later.
 const SPARE_PORTS: u32 = 4;
-
-/// Which bus the disks are on, with its device name prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bus {
-    name: &'static str,
-    prefix: &'static str,
-    /// Devices that fit.
-    room: usize,
-}
-
-/// Image properties that the driver obeys, checked.
-#[derive(Clone, Debug)]
-pub struct Hardware {
-    machine: String,
-    bus: Bus,
-    vif: &'static str,
-    video: &'static str,
-    windows: bool,
-    tablet: bool,
-    efi: bool,
-}
-
-/// `value` if it is one of `known`.
-fn choose(property: &str, value: &str, known: &[&'static str]) -> Result<&'static str> {
-    known.iter().copied().find(|k| *k == value).ok_or_else(|| unsupported(property, value))
-}
-
-fn unsupported(property: &str, value: &str) -> Error {
-    let value: String = clean(value).chars().take(64).collect();
-    Error::bad_request(format!("Image property {property}={value} is not supported by this hypervisor."))
-}
-
-impl Hardware {
-    /// Reads the image's properties.
-    ///
-    /// # Errors
-    /// `BadRequest` naming a property with a value that cannot be had.
-    pub fn of(properties: &BTreeMap<String, String>, traits: &HostTraits) -> Result<Self> {
-        let get = |key: &str| properties.get(key).map(String::as_str).filter(|v| !v.is_empty());
-        let machine = match get("hw_machine_type") {
-            // A machine type goes into QEMU's command line.
-            Some(m) if m.len() <= 64 && m.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) => {
-                m.to_owned()
-            }
-            Some(m) => return Err(unsupported("hw_machine_type", m)),
-            None => traits.machine.clone(),
-        };
-        let q35 = is_q35(&machine);
-        let bus = match get("hw_disk_bus").unwrap_or("virtio") {
-            "virtio" => Bus { name: "virtio", prefix: "vd", room: 20 },
-            "scsi" => Bus { name: "scsi", prefix: "sd", room: 20 },
-            "usb" => Bus { name: "usb", prefix: "sd", room: 8 },
-            "sata" => Bus { name: "sata", prefix: "sd", room: 6 },
-            // q35 has no IDE; its SATA controller is what such a guest can use.
-            "ide" if q35 => Bus { name: "sata", prefix: "sd", room: 6 },
-            "ide" => Bus { name: "ide", prefix: "hd", room: 4 },
-            other => return Err(unsupported("hw_disk_bus", other)),
-        };
-        let vif = get("hw_vif_model").unwrap_or("virtio");
-        let vif = choose(
-            "hw_vif_model",
-            vif,
-            &["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"],
-        )?;
-        let video = get("hw_video_model").unwrap_or("vga");
-        let video = choose("hw_video_model", video, &["vga", "cirrus", "virtio", "bochs", "none"])?;
-        let efi = choose("hw_firmware_type", get("hw_firmware_type").unwrap_or("bios"), &["bios", "uefi"])?
-            == "uefi";
-        Ok(Self {
-            efi,
-            machine,
-            bus,
-            vif,
-            video,
-            windows: get("os_type") == Some("windows"),
-            tablet: get("hw_pointer_model") == Some("usbtablet"),
-        })
-    }
-
-    /// Whether the guest is a Windows.
-    pub fn is_windows(&self) -> bool {
-        self.windows
-    }
-}
-
-fn is_q35(machine: &str) -> bool {
-    machine == "q35" || machine.starts_with("pc-q35")
-}
 
 /// A domain's name, made of what cannot leave a file name or a command line.
 pub fn domain_name(guest: &Guest) -> Result<String> {
@@ -153,10 +48,10 @@ pub fn domain_xml(
 
 fn domain(guest: &Guest, files: &GuestFiles, networks: &[String], traits: &HostTraits) -> Result<Domain> {
     let spec = &guest.spec;
-    let hardware = Hardware::of(&spec.image.properties, traits)?;
     if spec.flavor.vcpus == 0 || spec.flavor.ram_mb == 0 {
         return Err(Error::bad_request("The flavor has no vcpus or no memory."));
     }
+    let hardware = Hardware::of(spec, traits)?;
     let id = crate::files::canonical_id(&spec.server_id)?;
     Ok(Domain {
         kind: if traits.kvm { "kvm" } else { "qemu" },
@@ -168,7 +63,7 @@ fn domain(guest: &Guest, files: &GuestFiles, networks: &[String], traits: &HostT
         sysinfo: sysinfo(&id),
         os: os(guest, files, &hardware, traits),
         features: features(&hardware, traits),
-        cpu: cpu(spec.flavor.vcpus, traits),
+        cpu: cpu(&hardware, traits),
         clock: clock(&hardware, traits),
         on_poweroff: "destroy",
         on_reboot: "restart",
@@ -205,7 +100,16 @@ fn os(guest: &Guest, files: &GuestFiles, hardware: &Hardware, traits: &HostTrait
         kernel: direct.then(|| text(files.kernel())),
         initrd: (direct && guest.ramdisk.is_some()).then(|| text(files.ramdisk())),
         cmdline: direct.then(|| cmdline.unwrap_or_else(|| DEFAULT_CMDLINE.into())),
-        boot: if direct { Vec::new() } else { vec![Dev { dev: "hd" }] },
+        firmware_features: hardware.secure_boot.then(|| Firmware {
+            feature: ["enrolled-keys", "secure-boot"]
+                .map(|name| FirmwareFeature { enabled: "yes", name })
+                .to_vec(),
+        }),
+        boot: match direct {
+            true => Vec::new(),
+            false => vec![Dev { dev: if hardware.cdrom.is_some() { "cdrom" } else { "hd" } }],
+        },
+        bootmenu: hardware.boot_menu.then_some(Enable { enable: "yes" }),
         smbios: Mode { mode: "sysinfo" },
     }
 }
@@ -218,24 +122,31 @@ fn features(hardware: &Hardware, traits: &HostTraits) -> Features {
         spinlocks: Spinlocks { state: "on", retries: 8191 },
     });
     let tcg = (!traits.kvm).then_some(Tcg { tb_cache: Quantity { unit: "MiB", value: 64 } });
-    Features { acpi: Empty {}, apic: Empty {}, hyperv, tcg }
+    let kvm = (hardware.hidden && traits.kvm).then_some(KvmFeatures { hidden: State { state: "on" } });
+    let pmu = hardware.pmu.filter(|_| traits.kvm).map(|on| State { state: if on { "on" } else { "off" } });
+    Features { acpi: Empty {}, apic: Empty {}, hyperv, kvm, pmu, tcg }
 }
 
-fn cpu(vcpus: u32, traits: &HostTraits) -> Cpu {
-    let topology = Topology { sockets: vcpus, cores: 1, threads: 1 };
+fn cpu(hardware: &Hardware, traits: &HostTraits) -> Cpu {
+    let ferrostack_model::guest_hardware::Topology { sockets, cores, threads } = hardware.topology;
+    let topology = Topology { sockets, cores, threads };
     // Emulated, every feature there is: QEMU's default (qemu64) is too old for distributions that ask for x86-64-v2.
     Cpu { mode: if traits.kvm { "host-model" } else { "maximum" }, topology }
 }
 
 fn clock(hardware: &Hardware, traits: &HostTraits) -> Clock {
     let mut timer = Vec::new();
+    let tick = |name, policy| Timer { name, tickpolicy: Some(policy), present: None };
+    let present = |name, present| Timer { name, tickpolicy: None, present: Some(present) };
     if traits.kvm {
-        let tick = |name, policy| Timer { name, tickpolicy: Some(policy), present: None };
-        let present = |name, present| Timer { name, tickpolicy: None, present: Some(present) };
-        timer = vec![tick("pit", "delay"), tick("rtc", "catchup"), present("hpet", "no")];
-        if hardware.windows {
-            timer.push(present("hypervclock", "yes"));
-        }
+        timer.extend([tick("pit", "delay"), tick("rtc", "catchup")]);
+    }
+    // Off unless the image wants it, as in Nova: guests keep better time without it.
+    if traits.kvm || hardware.hpet.is_some() {
+        timer.push(present("hpet", if hardware.hpet == Some(true) { "yes" } else { "no" }));
+    }
+    if traits.kvm && hardware.windows {
+        timer.push(present("hypervclock", "yes"));
     }
     Clock { offset: if hardware.windows { "localtime" } else { "utc" }, timer }
 }
@@ -258,6 +169,7 @@ fn devices(
             mac: Mac { address: nic.mac_address.to_ascii_lowercase() },
             source: NetworkSource { network: network.clone() },
             model: Model { kind: hardware.vif },
+            driver: hardware.queues.map(|queues| Queues { queues }),
             mtu: Size { size: nic.network.mtu },
             filterref: traits.filters.then(|| filter(nic)),
         })
@@ -269,20 +181,37 @@ fn devices(
         controller: controllers(disk.len() + interface.len(), hardware),
         disk,
         interface,
-        serial: Serial {
-            kind: "pty",
-            log: Log { file: files.console_log().to_string_lossy().into_owned(), append: "on" },
-            target: Port { port: 0 },
-        },
+        serial: (0..hardware.serial_ports)
+            .map(|port| Serial {
+                kind: "pty",
+                log: (port == 0)
+                    .then(|| Log { file: files.console_log().to_string_lossy().into_owned(), append: "on" }),
+                target: Port { port },
+            })
+            .collect(),
         console: Console { kind: "pty", target: ConsoleTarget { kind: "serial", port: 0 } },
-        channel: Channel {
-            kind: "unix",
-            target: ChannelTarget { kind: "virtio", name: "org.qemu.guest_agent.0" },
+        channel: match hardware.guest_agent {
+            true => vec![Channel {
+                kind: "unix",
+                target: ChannelTarget { kind: "virtio", name: "org.qemu.guest_agent.0" },
+            }],
+            false => Vec::new(),
         },
-        input: if hardware.tablet { vec![Input { kind: "tablet", bus: "usb" }] } else { Vec::new() },
+        tpm: hardware.tpm.map(|tpm| Tpm {
+            model: tpm.model,
+            backend: TpmBackend { kind: "emulator", version: tpm.version },
+        }),
+        input: inputs(hardware),
         graphics: Graphics { kind: "vnc", port: -1, autoport: "yes", listen: traits.vnc_listen.to_string() },
-        video: Video { model: Model { kind: hardware.video } },
-        rng: Rng { model: "virtio", backend: RngBackend { model: "random", device: "/dev/urandom" } },
+        video: Video {
+            model: VideoModel { kind: hardware.video, vram: hardware.video_ram.map(|mib| mib * 1024) },
+        },
+        watchdog: hardware.watchdog.map(|action| Watchdog { model: "i6300esb", action }),
+        rng: hardware.entropy.map(|entropy| Rng {
+            model: "virtio",
+            rate: entropy.rate.map(|(bytes, period)| RngRate { bytes, period }),
+            backend: RngBackend { model: "random", device: "/dev/urandom" },
+        }),
         memballoon: Balloon { model: "virtio", stats: Period { period: 10 } },
     })
 }
@@ -296,49 +225,76 @@ fn filter(nic: &NicSpec) -> FilterRef {
     FilterRef { filter: if parameter.is_empty() { "no-mac-spoofing" } else { CLEAN_TRAFFIC }, parameter }
 }
 
+fn inputs(hardware: &Hardware) -> Vec<Input> {
+    let mut all = Vec::new();
+    if let Some(bus) = hardware.tablet {
+        all.push(Input { kind: "tablet", bus });
+    }
+    if let Some(bus) = hardware.keyboard {
+        all.push(Input { kind: "keyboard", bus });
+    }
+    all
+}
+
+/// Gives each disk the next name on its bus.
+#[derive(Default)]
+struct Names(std::collections::BTreeMap<&'static str, u8>);
+
+impl Names {
+    fn target(&mut self, bus: Bus) -> Result<DiskTarget> {
+        // Buses share prefixes: an `sda` on SATA and one on USB would be the same name.
+        let next = self.0.entry(bus.prefix).or_default();
+        if usize::from(*next) >= bus.room {
+            return Err(unsupported("hw_disk_bus", bus.name));
+        }
+        let dev = format!("{}{}", bus.prefix, char::from(b'a' + *next));
+        *next += 1;
+        Ok(DiskTarget { dev, bus: bus.name })
+    }
+}
+
 /// The disks in Nova's order: root, ephemeral, swap, and the config drive as the last of the bus.
 fn disks(guest: &Guest, files: &GuestFiles, hardware: &Hardware, traits: &HostTraits) -> Result<Vec<Disk>> {
     let flavor = &guest.spec.flavor;
-    let mut wanted = vec![(files.root_disk(), "qcow2")];
+    let bus = hardware.bus;
+    let mut names = Names::default();
+    // The format is always said: what a guest writes at the beginning of its disk must never be looked at.
+    let mut disk = |path: std::path::PathBuf, format, device, bus: Bus| {
+        let cdrom = device == "cdrom";
+        Ok::<_, Error>(Disk {
+            kind: "file",
+            device,
+            driver: DiskDriver {
+                name: "qemu",
+                format,
+                cache: traits.disk_cache,
+                discard: (!cdrom).then_some("unmap"),
+            },
+            source: FileSource { file: path.to_string_lossy().into_owned() },
+            target: names.target(bus)?,
+            readonly: cdrom.then_some(Empty {}),
+        })
+    };
+    let mut disks = vec![match hardware.cdrom {
+        Some(bus) => disk(files.root_disk(), "qcow2", "cdrom", bus)?,
+        None => disk(files.root_disk(), "qcow2", "disk", bus)?,
+    }];
     if flavor.ephemeral_gb > 0 {
-        wanted.push((files.ephemeral(), "raw"));
+        disks.push(disk(files.ephemeral(), "raw", "disk", bus)?);
     }
     if flavor.swap_mb > 0 {
-        wanted.push((files.swap(), "raw"));
+        disks.push(disk(files.swap(), "raw", "disk", bus)?);
     }
-    let bus = hardware.bus;
-    let config = guest.config_drive.is_some();
-    if wanted.len() + usize::from(config) > bus.room {
-        return Err(unsupported("hw_disk_bus", bus.name));
-    }
-    let target = |i: usize| DiskTarget {
-        dev: format!("{}{}", bus.prefix, char::from(b'a' + u8::try_from(i).unwrap_or(25))),
-        bus: bus.name,
-    };
-    let mut disks: Vec<Disk> = wanted
-        .into_iter()
-        .enumerate()
-        .map(|(i, (path, format))| Disk {
-            kind: "file",
-            device: "disk",
-            driver: DiskDriver { name: "qemu", format, cache: traits.disk_cache, discard: Some("unmap") },
-            source: FileSource { file: path.to_string_lossy().into_owned() },
-            target: target(i),
-            readonly: None,
-        })
-        .collect();
-    if config {
+    if guest.config_drive.is_some() {
         // virtio-blk rather than a CD on SATA, which cloud kernels have no driver for.
-        let last = if bus.name == "virtio" { 25 } else { disks.len() };
-        disks.push(Disk {
-            kind: "file",
-            device: "disk",
-            driver: DiskDriver { name: "qemu", format: "raw", cache: traits.disk_cache, discard: None },
-            source: FileSource { file: files.config_drive().to_string_lossy().into_owned() },
-            target: target(last),
-            // IDE and SATA disks cannot be read-only in QEMU.
-            readonly: matches!(bus.name, "virtio" | "scsi" | "usb").then_some(Empty {}),
-        });
+        let mut drive = disk(files.config_drive(), "raw", "disk", bus)?;
+        if bus.name == "virtio" {
+            drive.target.dev = format!("{}z", bus.prefix);
+        }
+        drive.driver.discard = None;
+        // IDE and SATA disks cannot be read-only in QEMU.
+        drive.readonly = matches!(bus.name, "virtio" | "scsi" | "usb").then_some(Empty {});
+        disks.push(drive);
     }
     Ok(disks)
 }
@@ -348,15 +304,17 @@ fn controllers(devices: usize, hardware: &Hardware) -> Vec<Controller> {
     let mut all = Vec::new();
     if is_q35(&hardware.machine) {
         all.push(controller("pci", 0, "pcie-root"));
-        // Every virtio device takes a port: disks, NICs, serial (guest agent), rng, balloon, a SCSI controller.
-        let taken = u32::try_from(devices).unwrap_or(20).min(20) + 3 + u32::from(hardware.bus.name == "scsi");
+        // Every virtio device takes a port: disks, NICs, serial (guest agent), rng, balloon, a SCSI controller, input.
+        let taken = u32::try_from(devices).unwrap_or(20).min(20)
+            + 3
+            + u32::from(hardware.scsi.is_some())
+            + if hardware.keyboard == Some("virtio") { 2 } else { 0 };
         all.extend((1..=taken + SPARE_PORTS).map(|i| controller("pci", i, "pcie-root-port")));
     }
-    if hardware.bus.name == "scsi" {
-        all.push(controller("scsi", 0, "virtio-scsi"));
+    if let Some(model) = hardware.scsi {
+        all.push(controller("scsi", 0, model));
     }
-    let usb = hardware.tablet || hardware.bus.name == "usb";
     // A USB controller nobody uses wakes the host and lengthens the boot.
-    all.push(controller("usb", 0, if usb { "qemu-xhci" } else { "none" }));
+    all.push(controller("usb", 0, if hardware.usb() { "qemu-xhci" } else { "none" }));
     all
 }

@@ -4,6 +4,7 @@
 //! paths are ours.
 
 use crate::files::GuestFiles;
+use crate::hardware::Hardware;
 use ferrostack_hypervisor::{BaseImage, Guest};
 use ferrostack_model::{Error, Result};
 use std::os::unix::fs::PermissionsExt;
@@ -23,10 +24,14 @@ pub(crate) const LARGEST: u64 = 1 << 52;
 ///
 /// # Errors
 /// `BadRequest` if the flavor's disk is smaller than the image; else says which file and tool failed.
-pub async fn ensure(guest: &Guest, files: &GuestFiles, windows: bool) -> Result<()> {
+pub async fn ensure(guest: &Guest, files: &GuestFiles, hardware: &Hardware) -> Result<()> {
     let flavor = &guest.spec.flavor;
     let base = guest.base.as_ref().ok_or_else(|| Error::internal("the guest has no base image file"))?;
-    let size = root_size(flavor.root_gb, base)?;
+    let size = match hardware.cdrom {
+        // A CD is as large as it is; the flavor's disk must hold it all the same.
+        Some(_) => root_size(flavor.root_gb, base).map(|_| base.virtual_size)?,
+        None => root_size(flavor.root_gb, base)?,
+    };
     if !files.root_disk().exists() {
         overlay(base, size, files).await?;
     }
@@ -37,7 +42,7 @@ pub async fn ensure(guest: &Guest, files: &GuestFiles, windows: bool) -> Result<
             &["-q", "-F", "-L", "ephemeral0", "-E", "lazy_itable_init=1,lazy_journal_init=1"],
         ));
         // Windows would not know ext4, and formats a blank disk itself.
-        blank(files, &files.ephemeral(), bytes, if windows { None } else { format }).await?;
+        blank(files, &files.ephemeral(), bytes, if hardware.windows { None } else { format }).await?;
     }
     if flavor.swap_mb > 0 && !files.swap().exists() {
         let bytes = bytes_of(flavor.swap_mb, MIB)?;
@@ -91,15 +96,20 @@ async fn overlay(base: &BaseImage, size: u64, files: &GuestFiles) -> Result<()> 
         .canonicalize()
         .map_err(|e| Error::internal(format!("the base image {}: {e}", base.path.display())))?;
     let target = files.root_disk();
-    let part = crate::files::part(&target);
+    let command = overlay_command(&base, format, &crate::files::part(&target), size);
+    run(command, "qemu-img create", Some(64 * MIB)).await?;
+    finish(files, &target)
+}
+
+/// Makes a root disk: both formats are said, paths are absolute and so no options.
+fn overlay_command(base: &Path, format: &str, part: &Path, size: u64) -> Command {
     let mut command = tool("qemu-img");
     command
         .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
-        .arg(&base)
-        .arg(&part)
+        .arg(base)
+        .arg(part)
         .arg(size.to_string());
-    run(command, "qemu-img create", Some(64 * MIB)).await?;
-    finish(files, &target)
+    command
 }
 
 /// A sparse raw file, formatted by a tool if there is one.
@@ -247,5 +257,142 @@ mod tests {
         command.args(["if=/dev/zero", "bs=1M", "count=8"]).arg(format!("of={}", file.display()));
         assert!(run(command, "dd", Some(MIB)).await.is_err(), "a file above the limit is refused");
         assert!(std::fs::metadata(&file).unwrap().len() <= MIB);
+    }
+
+    /// OSSA-2016-012, M14: what every tool of ours runs with.
+    #[tokio::test]
+    async fn ossa_2016_012_m14_tools_have_limits_and_nothing_of_ours() {
+        let secret = tempfile::Builder::new().prefix("held-open-by-us").tempfile().unwrap();
+        let mut command = tool("sh");
+        command.args([
+            "-c",
+            "test $(ulimit -v) = 1048576 && test $(ulimit -t) = 60 && test $(ulimit -c) = 0 \
+             && test -z \"$HOME$USER$CARGO_PKG_NAME$RUST_BACKTRACE$http_proxy\" && test $(pwd) = / \
+             && test -z \"$(cat)\" && ! ls -l /proc/self/fd | grep -q held-open-by-us",
+        ]);
+        assert!(
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .flatten()
+                .any(|fd| { std::fs::read_link(fd.path()).is_ok_and(|to| to == secret.path()) })
+        );
+        run(command, "sh", None).await.map_err(|e| e.for_log()).unwrap();
+    }
+
+    /// M14, OSSA-2026-002: nothing is left to be probed, nothing of a user's is an option.
+    #[test]
+    fn m14_qemu_img_is_told_every_format() {
+        let command = overlay_command("/cache/--object".as_ref(), "raw", "/guests/-b/disk.part".as_ref(), 7);
+        let command = command.as_std();
+        let arguments: Vec<&str> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        assert_eq!(
+            arguments,
+            [
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-F",
+                "raw",
+                "-b",
+                "/cache/--object",
+                "/guests/-b/disk.part",
+                "7"
+            ]
+        );
+        let names: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["LC_ALL", "PATH"]);
+        assert_eq!(command.get_current_dir(), Some(Path::new("/")));
+    }
+
+    /// Bytes that a directory takes on the disk.
+    fn used(dir: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let files = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().metadata().unwrap());
+        files.map(|meta| meta.blocks() * 512).sum()
+    }
+
+    /// IMG-07: a file of a few hundred KiB that is a GiB inside is not expanded, whatever the flavor.
+    #[tokio::test]
+    async fn ossa_2013_029_a_compressed_image_is_not_expanded() {
+        use crate::files::Instances;
+        use crate::hardware::{Hardware, HostTraits, Offers};
+        if find("qemu-img").is_none() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let (zeros, bomb) = (temp.path().join("zeros"), temp.path().join("bomb"));
+        std::fs::File::create(&zeros).unwrap().set_len(GIB).unwrap();
+        // With -S 0 the zeros are kept and compressed, not left out.
+        let made = std::process::Command::new("qemu-img")
+            .args(["convert", "-c", "-S", "0", "-f", "raw", "-O", "qcow2"])
+            .args([&zeros, &bomb])
+            .status();
+        assert!(made.unwrap().success());
+        std::fs::remove_file(zeros).unwrap();
+        let packed = std::fs::metadata(&bomb).unwrap().len();
+        assert!(packed < 4 * MIB, "{packed}");
+        let instances = Instances::open(&temp.path().join("state")).unwrap();
+        let traits = HostTraits {
+            kvm: false,
+            arch: "x86_64".into(),
+            machine: "pc".into(),
+            offers: Offers::default(),
+            disk_cache: "none",
+            vnc_listen: "127.0.0.1".parse().unwrap(),
+            filters: false,
+        };
+        for (root_gb, inside, fits) in
+            [(0, GIB, true), (1, GIB, true), (1, GIB + 1, false), (1, 64 * GIB, false)]
+        {
+            let id = uuid::Uuid::new_v4().to_string();
+            let mut guest = ferrostack_hypervisor::fake::sample_guest(&id, 1);
+            guest.spec.flavor.root_gb = root_gb;
+            guest.base = Some(BaseImage { path: bomb.clone(), format: "qcow2".into(), virtual_size: inside });
+            let files = instances.guest(&id).unwrap();
+            files.prepare().unwrap();
+            let hardware = Hardware::of(&guest.spec, &traits).map_err(|e| e.for_log()).unwrap();
+            let done = ensure(&guest, &files, &hardware).await.map_err(|e| e.public);
+            assert_eq!(done.is_ok(), fits, "{root_gb} {inside}: {done:?}");
+            assert_eq!(files.root_disk().exists(), fits);
+            assert!(used(files.dir()) < MIB, "{} bytes were written", used(files.dir()));
+        }
+        assert_eq!(std::fs::metadata(&bomb).unwrap().len(), packed, "the base is as it was");
+    }
+
+    /// OSSA-2012-008, 2012-011: nothing of a guest is ever mounted or attached to the host, in any of our sources.
+    #[test]
+    fn ossa_2012_008_2012_011_nothing_of_a_guest_is_mounted() {
+        fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else if path.extension().is_some_and(|e| e == "rs") {
+                    found.push(path);
+                }
+            }
+        }
+        let mut sources = Vec::new();
+        for from in ["../..", "../../services"] {
+            let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+            for name in ["hypervisor-libvirt", "hypervisor", "compute-agent", "image"] {
+                for base in [top.join(name).join("src"), top.join("libs").join(name).join("src")] {
+                    if base.is_dir() {
+                        walk(&base, &mut sources);
+                    }
+                }
+            }
+        }
+        assert!(sources.len() > 40, "{}", sources.len());
+        let words =
+            ["qemu-nbd", "guestmount", "libguestfs", "losetup", "kpartx", "mount::mount", "\"mount\""];
+        for path in sources {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in words {
+                assert!(!text.contains(word), "{} has {word}", path.display());
+            }
+        }
     }
 }

@@ -97,10 +97,12 @@ impl LibvirtHypervisor {
             VirtType::Auto => crate::probe::kvm_works(&options, &connection, &capabilities).await,
         };
         let machine = options.machine_type.clone().unwrap_or_else(|| default_machine(&arch, kvm).into());
+        let offers = host::offers(&connection, &capabilities, &machine, kvm).await?;
         let traits = HostTraits {
             kvm,
             arch,
             machine,
+            offers,
             disk_cache: disks::cache_mode(instances.root()),
             vnc_listen: options.vnc_listen,
             filters: options.filters && filters(&connection).await?,
@@ -229,7 +231,7 @@ impl Shared {
     async fn ensure(&self, guest: &Guest, id: &str) -> Result<PowerState> {
         let spec = &guest.spec;
         // What is impossible is refused before anything is made.
-        let hardware = definition::Hardware::of(&spec.image.properties, &self.traits)?;
+        let hardware = definition::Hardware::of(spec, &self.traits)?;
         definition::domain_name(guest)?;
         let there = {
             let (id, instances) = (id.to_owned(), self.instances.clone());
@@ -258,7 +260,7 @@ impl Shared {
         for nic in &spec.nics {
             networks.push(self.networks.ensure(&self.connection, nic).await?);
         }
-        disks::ensure(guest, &files, hardware.is_windows()).await?;
+        disks::ensure(guest, &files, &hardware).await?;
         let domain_xml = definition::domain_xml(guest, &files, &networks, &self.traits)?;
         let metadata_xml = GuestMeta::of(spec, files.instances()).bare_xml()?;
         let start = spec.power == WantedPower::Running;

@@ -1,17 +1,57 @@
 //! What the host can hold and what it is.
 
 use crate::connection::Connection;
-use crate::xml::{self, capabilities::Capabilities};
+use crate::hardware::Offers;
+use crate::xml::{self, capabilities::Capabilities, domain_capabilities::DomainCapabilities};
 use ferrostack_hypervisor::HostInfo;
 use ferrostack_model::{Error, Result};
 use serde_json::{Value, json};
 use std::path::Path;
+use virt::error::ErrorNumber;
 
 /// libvirt's capabilities.
 pub async fn capabilities(connection: &Connection) -> Result<Capabilities> {
     let xml =
         connection.call("reading the host's capabilities", |connect| Ok(connect.capabilities()?)).await?;
     xml::from_str("capabilities", &xml)
+}
+
+/// The hardware that guests of this machine type can have. Where libvirt cannot tell, nothing out of the ordinary is
+/// offered: no UEFI, no TPM.
+pub async fn offers(
+    connection: &Connection,
+    capabilities: &Capabilities,
+    machine: &str,
+    kvm: bool,
+) -> Result<Offers> {
+    let arch = capabilities.host.cpu.arch.clone();
+    let guest = capabilities.guest(&arch);
+    let machines = guest.map(|g| g.machine.iter().map(|m| m.name.clone()).collect()).unwrap_or_default();
+    let emulator = guest.map(|g| g.emulator.clone()).filter(|path| !path.is_empty());
+    let machine = machine.to_owned();
+    let xml = connection
+        .call("reading what guests can have", move |connect| {
+            let kind = if kvm { "kvm" } else { "qemu" };
+            let told =
+                connect.domain_capabilities(emulator.as_deref(), Some(&arch), Some(&machine), Some(kind), 0);
+            match told {
+                Err(e) if e.code().is(ErrorNumber::NoSupport) => Ok(None),
+                told => Ok(Some(told?)),
+            }
+        })
+        .await?;
+    let Some(xml) = xml else { return Ok(Offers { machines, ..Offers::default() }) };
+    let domain: DomainCapabilities = xml::from_str("domain capabilities", &xml)?;
+    let emulated = domain.devices.tpm.has("backendModel", "emulator");
+    Ok(Offers {
+        machines,
+        efi: domain.efi(),
+        secure_boot: domain.efi() && domain.os.loader.has("secure", "yes"),
+        tpm_models: if emulated { domain.devices.tpm.values("model").to_vec() } else { Vec::new() },
+        // Only libvirt from 8.6 on names the versions.
+        tpm_versions: domain.devices.tpm.values("backendVersion").to_vec(),
+        video: domain.devices.video.values("modelType").to_vec(),
+    })
 }
 
 /// Capacity and identity; `capabilities` do not change while libvirtd runs.

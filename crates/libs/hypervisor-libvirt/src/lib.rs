@@ -20,6 +20,7 @@ pub mod driver;
 pub mod events;
 pub mod files;
 pub mod guests;
+pub mod hardware;
 pub mod host;
 mod locks;
 pub mod metadata;

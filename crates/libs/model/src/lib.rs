@@ -5,9 +5,11 @@
 pub mod auth;
 pub mod error;
 pub mod guest;
+pub mod guest_hardware;
 pub mod host;
 pub mod id;
 pub mod image;
+pub mod image_properties;
 pub mod message;
 pub mod microversion;
 pub mod network;

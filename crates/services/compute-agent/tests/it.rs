@@ -7,6 +7,8 @@ mod cloud;
 mod console;
 #[path = "it/crash.rs"]
 mod crash;
+#[path = "it/image_safety.rs"]
+mod image_safety;
 #[path = "it/images.rs"]
 mod images;
 #[path = "it/linux.rs"]

@@ -39,6 +39,8 @@ pub(crate) const CORE: &[&str] = &[
 pub struct Image {
     /// What agents get.
     pub source: ImageSource,
+    /// `bare`, `ami`, `ova`, …
+    pub container_format: String,
     /// `active`, `deactivated`, …
     pub status: String,
     /// GiB a root disk must have.
@@ -89,7 +91,9 @@ impl ImageApi {
 
 fn read(body: &Value) -> Option<Image> {
     let members = body.as_object()?;
-    let number = |name: &str| members.get(name).and_then(Value::as_i64).unwrap_or(0);
+    // What is too large to be counted stays too large to fit.
+    let size = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let number = |name: &str| i64::try_from(size(name)).unwrap_or(i64::MAX);
     let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
     let properties = members
         .iter()
@@ -100,7 +104,6 @@ fn read(body: &Value) -> Option<Image> {
             other => Some((k.clone(), other.to_string())),
         })
         .collect();
-    let size = |name: &str| u64::try_from(number(name)).unwrap_or(0);
     Some(Image {
         source: ImageSource {
             id: members.get("id")?.as_str()?.to_owned(),
@@ -110,6 +113,7 @@ fn read(body: &Value) -> Option<Image> {
             sha512: if text("os_hash_algo") == "sha512" { text("os_hash_value") } else { String::new() },
             properties,
         },
+        container_format: text("container_format"),
         status: text("status"),
         min_disk: number("min_disk"),
         min_ram: number("min_ram"),

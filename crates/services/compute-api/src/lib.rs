@@ -1,6 +1,7 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
 pub mod app;
+pub mod boot_image;
 mod console;
 pub mod consumer;
 pub mod create;

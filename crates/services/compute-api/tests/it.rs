@@ -22,6 +22,8 @@ mod protocol;
 mod quotas;
 #[path = "it/server_create.rs"]
 mod server_create;
+#[path = "it/server_images.rs"]
+mod server_images;
 #[path = "it/server_lists.rs"]
 mod server_lists;
 #[path = "it/server_reports.rs"]

@@ -48,6 +48,8 @@ mod metadefs;
 mod metadefs_standard;
 #[path = "it/mutations.rs"]
 mod mutations;
+#[path = "it/ossa/mod.rs"]
+mod ossa;
 #[path = "it/outages.rs"]
 mod outages;
 #[path = "it/patches.rs"]

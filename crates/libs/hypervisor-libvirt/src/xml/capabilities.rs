@@ -107,9 +107,20 @@ pub struct GuestArch {
     /// Emulator binary.
     #[serde(default)]
     pub emulator: String,
+    /// Machine types.
+    #[serde(default)]
+    pub machine: Vec<Machine>,
     /// Domain types.
     #[serde(default)]
     pub domain: Vec<DomainKind>,
+}
+
+/// `<machine maxCpus='255'>pc</machine>`
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Machine {
+    /// Name.
+    #[serde(rename = "$text", default)]
+    pub name: String,
 }
 
 /// `<domain type='kvm'/>`

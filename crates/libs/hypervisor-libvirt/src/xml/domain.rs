@@ -101,11 +101,43 @@ pub struct Os {
     /// Direct boot: the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
+    /// What the firmware must have.
+    #[serde(rename = "firmware", skip_serializing_if = "Option::is_none")]
+    pub firmware_features: Option<Firmware>,
     /// Boot order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub boot: Vec<Dev>,
+    /// Whether the firmware asks what to boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootmenu: Option<Enable>,
     /// Where the SMBIOS strings come from.
     pub smbios: Mode,
+}
+
+/// `<firmware>` of `<os>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Firmware {
+    /// Features.
+    pub feature: Vec<FirmwareFeature>,
+}
+
+/// `<feature enabled='' name=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct FirmwareFeature {
+    /// `yes` or `no`.
+    #[serde(rename = "@enabled")]
+    pub enabled: &'static str,
+    /// `secure-boot`
+    #[serde(rename = "@name")]
+    pub name: &'static str,
+}
+
+/// An element with `enable`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Enable {
+    /// `yes` or `no`.
+    #[serde(rename = "@enable")]
+    pub enable: &'static str,
 }
 
 /// `<type arch='' machine=''>hvm</type>`
@@ -148,9 +180,22 @@ pub struct Features {
     /// Hints for Windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hyperv: Option<HyperV>,
+    /// KVM only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kvm: Option<KvmFeatures>,
+    /// Whether the guest may count CPU events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pmu: Option<State>,
     /// Emulation only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcg: Option<Tcg>,
+}
+
+/// `<kvm>`
+#[derive(Clone, Debug, Serialize)]
+pub struct KvmFeatures {
+    /// The guest does not see that it is one.
+    pub hidden: State,
 }
 
 /// `<hyperv>`
@@ -249,23 +294,63 @@ pub struct Devices {
     pub controller: Vec<Controller>,
     /// Interfaces in order.
     pub interface: Vec<Interface>,
-    /// First serial port.
-    pub serial: Serial,
+    /// Serial ports; the first is the console.
+    pub serial: Vec<Serial>,
     /// The console on it.
     pub console: Console,
     /// Guest agent.
-    pub channel: Channel,
-    /// Pointer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channel: Vec<Channel>,
+    /// TPM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<Tpm>,
+    /// Keyboard and pointer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input: Vec<Input>,
     /// VNC.
     pub graphics: Graphics,
     /// Video card.
     pub video: Video,
+    /// What happens to a guest that hangs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
     /// Entropy.
-    pub rng: Rng,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rng: Option<Rng>,
     /// Balloon.
     pub memballoon: Balloon,
+}
+
+/// `<tpm model=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Tpm {
+    /// `tpm-tis`
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    /// What stands behind it.
+    pub backend: TpmBackend,
+}
+
+/// `<backend type='emulator' version=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct TpmBackend {
+    /// `emulator`
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// `2.0`
+    #[serde(rename = "@version")]
+    pub version: &'static str,
+}
+
+/// `<watchdog model='' action=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct Watchdog {
+    /// `i6300esb`
+    #[serde(rename = "@model")]
+    pub model: &'static str,
+    /// `reset`
+    #[serde(rename = "@action")]
+    pub action: &'static str,
 }
 
 /// `<disk>`
@@ -274,7 +359,7 @@ pub struct Disk {
     /// `file`
     #[serde(rename = "@type")]
     pub kind: &'static str,
-    /// `disk`
+    /// `disk` or `cdrom`.
     #[serde(rename = "@device")]
     pub device: &'static str,
     /// Format: always given, never probed.
@@ -350,11 +435,22 @@ pub struct Interface {
     pub source: NetworkSource,
     /// Card.
     pub model: Model,
+    /// Its queues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Queues>,
     /// Largest packet.
     pub mtu: Size,
     /// What the guest may send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filterref: Option<FilterRef>,
+}
+
+/// `<driver queues=''>` of an interface
+#[derive(Clone, Debug, Serialize)]
+pub struct Queues {
+    /// How many.
+    #[serde(rename = "@queues")]
+    pub queues: u32,
 }
 
 /// `<filterref filter=''>`
@@ -411,14 +507,15 @@ pub struct Size {
     pub size: u32,
 }
 
-/// `<serial type='pty'>` with a log file.
+/// `<serial type='pty'>`
 #[derive(Clone, Debug, Serialize)]
 pub struct Serial {
     /// `pty`
     #[serde(rename = "@type")]
     pub kind: &'static str,
     /// Everything the guest writes.
-    pub log: Log,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
     /// Port.
     pub target: Port,
 }
@@ -487,10 +584,10 @@ pub struct ChannelTarget {
 /// `<input>`
 #[derive(Clone, Debug, Serialize)]
 pub struct Input {
-    /// `tablet`
+    /// `tablet` or `keyboard`.
     #[serde(rename = "@type")]
     pub kind: &'static str,
-    /// `usb`
+    /// `usb` or `virtio`.
     #[serde(rename = "@bus")]
     pub bus: &'static str,
 }
@@ -516,7 +613,18 @@ pub struct Graphics {
 #[derive(Clone, Debug, Serialize)]
 pub struct Video {
     /// Card.
-    pub model: Model,
+    pub model: VideoModel,
+}
+
+/// `<model type='' vram=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct VideoModel {
+    /// Card.
+    #[serde(rename = "@type")]
+    pub kind: &'static str,
+    /// KiB of video memory.
+    #[serde(rename = "@vram", skip_serializing_if = "Option::is_none")]
+    pub vram: Option<u64>,
 }
 
 /// `<rng model='virtio'>`
@@ -525,8 +633,22 @@ pub struct Rng {
     /// `virtio`
     #[serde(rename = "@model")]
     pub model: &'static str,
+    /// What the guest may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RngRate>,
     /// Source.
     pub backend: RngBackend,
+}
+
+/// `<rate bytes='' period=''>`
+#[derive(Clone, Debug, Serialize)]
+pub struct RngRate {
+    /// Bytes of a period.
+    #[serde(rename = "@bytes")]
+    pub bytes: u64,
+    /// Milliseconds.
+    #[serde(rename = "@period")]
+    pub period: u64,
 }
 
 /// `<backend model='random'>`

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod capabilities;
 pub mod domain;
+pub mod domain_capabilities;
 pub mod metadata;
 pub mod network;
 

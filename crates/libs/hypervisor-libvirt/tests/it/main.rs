@@ -14,6 +14,7 @@ mod definitions;
 mod life;
 mod linux;
 mod networks;
+mod properties;
 mod restart;
 mod snapshots;
 mod support;

@@ -18,28 +18,30 @@ pub struct Disk {
     pub virtual_size: u64,
 }
 
-/// The format whose signature the content carries; none for anything that may pass as raw.
-fn signature(head: &[u8], tail: &[u8]) -> Option<&'static str> {
+/// Most internal snapshots that are believed: their table is read into memory.
+const MAX_SNAPSHOTS: u32 = 256;
+/// Largest L1 table, bytes: QEMU's own limit.
+const MAX_L1_BYTES: u64 = 32 << 20;
+/// Largest refcount table, bytes: QEMU's own limit.
+const MAX_REFCOUNT_BYTES: u64 = 8 << 20;
+
+/// The formats whose signatures the content carries; none for anything that may pass as raw.
+fn signatures(head: &[u8], tail: &[u8]) -> Vec<&'static str> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
-    if at(0, b"QFI\xfb") {
-        Some("qcow2")
-    } else if at(0, b"QED\0") {
-        Some("qed")
-    } else if at(0, b"KDMV") || at(0, b"COWD") || at(0, b"# Disk DescriptorFile") {
-        Some("vmdk")
-    } else if at(0, b"vhdxfile") {
-        Some("vhdx")
-    } else if at(0, b"conectix") || tail.starts_with(b"conectix") {
-        Some("vhd")
-    } else if at(0x40, &[0x7f, 0x10, 0xda, 0xbe]) {
-        Some("vdi")
-    } else if at(0, b"LUKS\xba\xbe") {
-        Some("luks")
-    } else if at(0, b"WithoutFreeSpace") || at(0, b"WithouFreSpacExt") {
-        Some("parallels")
-    } else {
-        None
-    }
+    [
+        ("qcow2", at(0, b"QFI\xfb")),
+        ("qed", at(0, b"QED\0")),
+        ("vmdk", at(0, b"KDMV") || at(0, b"COWD") || at(0, b"# Disk DescriptorFile")),
+        ("vhdx", at(0, b"vhdxfile")),
+        ("vhd", at(0, b"conectix") || tail.starts_with(b"conectix")),
+        ("vdi", at(0x40, &[0x7f, 0x10, 0xda, 0xbe])),
+        ("luks", at(0, b"LUKS\xba\xbe")),
+        ("parallels", at(0, b"WithoutFreeSpace") || at(0, b"WithouFreSpacExt")),
+        ("iso", at(0x8001, b"CD001")),
+    ]
+    .into_iter()
+    .filter_map(|(name, is)| is.then_some(name))
+    .collect()
 }
 
 fn bad(text: impl Into<String>) -> Error {
@@ -49,23 +51,25 @@ fn bad(text: impl Into<String>) -> Error {
 /// Checks a disk image against its declared `disk_format`.
 pub fn disk(file: &mut (impl Read + Seek), disk_format: &str) -> Result<Disk> {
     let (head, tail, size) = read_ends(file).map_err(|e| Error::internal(format!("image: {e}")))?;
-    let found = signature(&head, &tail);
+    let found = signatures(&head, &tail);
+    if let (Some(first), Some(second)) = (found.first(), found.get(1)) {
+        return Err(bad(format!("The image's content is {first} and {second} at once.")));
+    }
+    let mismatch = || {
+        let is = found.first().map_or("something else", |f| *f);
+        Err(bad(format!("The image's content is {is}, not {disk_format} as declared.")))
+    };
     match disk_format {
-        "qcow2" => {
-            if found != Some("qcow2") {
-                return Err(bad("The image's content is not qcow2 as declared."));
-            }
-            qcow2(&head)
+        "qcow2" if found == ["qcow2"] => qcow2(&head),
+        "qcow2" => Err(bad("The image's content is not qcow2 as declared.")),
+        "iso" if found == ["iso"] => Ok(Disk { format: "raw", virtual_size: size }),
+        "raw" | "ami" if size == 0 => Err(bad("The image is empty.")),
+        "raw" | "ami" if found.is_empty() => Ok(Disk { format: "raw", virtual_size: size }),
+        "raw" | "ami" | "iso" => mismatch(),
+        other => {
+            let other: String = other.chars().take(32).collect();
+            Err(bad(format!("Disk format {other} cannot be booted on this host.")))
         }
-        // An ISO boots as a raw disk if it is a hybrid one.
-        "raw" | "ami" | "iso" => match found {
-            Some(other) => {
-                Err(bad(format!("The image's content is {other}, not {disk_format} as declared.")))
-            }
-            None if size == 0 => Err(bad("The image is empty.")),
-            None => Ok(Disk { format: "raw", virtual_size: size }),
-        },
-        other => Err(bad(format!("Disk format {other} cannot be booted on this host."))),
     }
 }
 
@@ -92,19 +96,30 @@ fn qcow2(head: &[u8]) -> Result<Disk> {
     if u64_at(8).ok_or_else(short)? != 0 || u32_at(16).ok_or_else(short)? != 0 {
         return Err(bad("The image has a backing file."));
     }
-    if !(9..=21).contains(&u32_at(20).ok_or_else(short)?) {
+    let cluster_bits = u32_at(20).ok_or_else(short)?;
+    if !(9..=21).contains(&cluster_bits) {
         return Err(bad("The image's qcow2 cluster size is out of range."));
     }
     if u32_at(32).ok_or_else(short)? != 0 {
         return Err(bad("The image is encrypted."));
     }
-    // Bit 2: the data are in another file. Bits above 4 are features that nobody knows yet.
+    let refcount_bytes = u64::from(u32_at(56).ok_or_else(short)?) << cluster_bits;
+    if u64::from(u32_at(36).ok_or_else(short)?) * 8 > MAX_L1_BYTES || refcount_bytes > MAX_REFCOUNT_BYTES {
+        return Err(bad("The image's qcow2 tables are too large."));
+    }
+    if u32_at(60).ok_or_else(short)? > MAX_SNAPSHOTS {
+        return Err(bad("The image has too many internal snapshots."));
+    }
+    // Bit 2: the data are in another file. Bits 0 and 1: QEMU would have to repair it. Above 4: unknown to anybody.
     if version == 3 {
         let features = u64_at(72).ok_or_else(short)?;
         if features & 0b100 != 0 {
             return Err(bad("The image has an external data file."));
         }
-        if features & !0b1_1111 != 0 {
+        if features & 0b11 != 0 {
+            return Err(bad("The image is marked dirty or corrupt."));
+        }
+        if features & !0b1_1000 != 0 {
             return Err(bad("The image has unknown qcow2 features."));
         }
     }
@@ -158,6 +173,12 @@ pub mod tests {
         assert!(refused(changed(72, &4u64.to_be_bytes()), "qcow2").contains("data file"));
         assert!(refused(changed(72, &64u64.to_be_bytes()), "qcow2").contains("unknown qcow2 features"));
         assert!(refused(changed(32, &1u32.to_be_bytes()), "qcow2").contains("encrypted"));
+        assert!(refused(changed(72, &1u64.to_be_bytes()), "qcow2").contains("dirty"));
+        assert!(refused(changed(36, &u32::MAX.to_be_bytes()), "qcow2").contains("tables are too large"));
+        assert!(refused(changed(56, &u32::MAX.to_be_bytes()), "qcow2").contains("tables are too large"));
+        assert!(refused(changed(60, &257u32.to_be_bytes()), "qcow2").contains("snapshots"));
+        assert!(refused(changed(0x40, &[0x7f, 0x10, 0xda, 0xbe]), "qcow2").contains("qcow2 and vdi at once"));
+        assert!(refused(vec![0; 512], "iso").contains("not iso"));
         assert!(refused(changed(4, &9u32.to_be_bytes()), "qcow2").contains("version"));
         assert!(refused(changed(24, &0u64.to_be_bytes()), "qcow2").contains("virtual size"));
         assert!(refused(b"QFI\xfb\0\0\0\x03".to_vec(), "qcow2").contains("cut off"));

@@ -27,9 +27,9 @@ use std::{
 };
 
 /// A fake that wants files and remembers what it was given.
-struct Filed {
+pub struct Filed {
     fake: Arc<FakeHypervisor>,
-    given: Mutex<Vec<Guest>>,
+    pub given: Mutex<Vec<Guest>>,
 }
 
 #[async_trait]
@@ -74,18 +74,18 @@ impl Hypervisor for Filed {
     }
 }
 
-struct Site {
-    cloud: Cloud,
-    filed: Arc<Filed>,
-    store: Arc<Store>,
+pub struct Site {
+    pub cloud: Cloud,
+    pub filed: Arc<Filed>,
+    pub store: Arc<Store>,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(1 << 30).await
     }
 
-    async fn with(cache_bytes: u64) -> Self {
+    pub async fn with(cache_bytes: u64) -> Self {
         let mut cloud = Cloud::without_agent(1);
         let store = Store::start(&mut cloud).await;
         cloud.settings.agent.image_cache_bytes = cache_bytes;
@@ -97,39 +97,39 @@ impl Site {
         site
     }
 
-    async fn start(&mut self) {
+    pub async fn start(&mut self) {
         self.cloud.start_with(vec![(HOST.into(), self.filed.clone() as Arc<dyn Hypervisor>)]).await;
     }
 
-    fn image(&self, disk_format: &str, bytes: Vec<u8>) -> ImageSource {
+    pub fn image(&self, disk_format: &str, bytes: Vec<u8>) -> ImageSource {
         self.store.image(disk_format, bytes)
     }
 
-    async fn build(&self, job: &str, spec: GuestSpec) -> Outcome {
+    pub async fn build(&self, job: &str, spec: GuestSpec) -> Outcome {
         let id = spec.server_id.clone();
         self.cloud.order(job, &id, spec.generation, Order::Ensure { spec: Box::new(spec) }).await;
         self.cloud.answer(job).await
     }
 
-    fn cached(&self) -> Vec<PathBuf> {
+    pub fn cached(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.cloud.settings.agent.state_directory.join("images")).unwrap();
         entries.map(|e| e.unwrap().path()).collect()
     }
 
-    fn downloads(&self) -> usize {
+    pub fn downloads(&self) -> usize {
         self.store.downloads.load(Ordering::SeqCst)
     }
 }
 
-fn raw(fill: u8, bytes: usize) -> Vec<u8> {
+pub fn raw(fill: u8, bytes: usize) -> Vec<u8> {
     vec![fill; bytes]
 }
 
-fn guest_of(image: &ImageSource) -> GuestSpec {
+pub fn guest_of(image: &ImageSource) -> GuestSpec {
     GuestSpec { image: image.clone(), ..spec(&uuid(), 1) }
 }
 
-fn reason(outcome: &Outcome) -> (&str, bool) {
+pub fn reason(outcome: &Outcome) -> (&str, bool) {
     match outcome {
         Outcome::Failed { message, retry_elsewhere, .. } => (message, *retry_elsewhere),
         other => panic!("not failed: {other:?}"),

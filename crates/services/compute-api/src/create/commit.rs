@@ -1,8 +1,9 @@
 //! The one transaction that makes the servers: quota, rows, actions and jobs.
 
-use super::{image::Images, names, place::Place, request::Wish};
+use super::{names, place::Place, request::Wish};
 use crate::{
     app::App,
+    boot_image::Images,
     jobs::build,
     store::{
         flavors::Flavor,
@@ -19,7 +20,6 @@ use ferrostack_jobs::Enqueue;
 use ferrostack_model::{
     Error, Result, Timestamp,
     auth::Secret,
-    guest::GuestFlavor,
     id,
     server::{PowerState, TaskState, VmState},
 };
@@ -39,19 +39,6 @@ pub struct Made {
     pub disk_config: String,
     /// The groups asked for.
     pub security_groups: Vec<String>,
-}
-
-fn flavor_of(flavor: &Flavor) -> GuestFlavor {
-    let number = |n: i64| u64::try_from(n).unwrap_or(0);
-    GuestFlavor {
-        name: flavor.name.clone(),
-        vcpus: u32::try_from(flavor.vcpus).unwrap_or(1),
-        ram_mb: number(flavor.memory_mb),
-        root_gb: number(flavor.root_gb),
-        ephemeral_gb: number(flavor.ephemeral_gb),
-        swap_mb: number(flavor.swap_mb),
-        extra_specs: flavor.extra_specs.clone(),
-    }
 }
 
 /// Makes them.
@@ -95,7 +82,7 @@ pub async fn insert(
         image: images.root,
         kernel: images.kernel,
         ramdisk: images.ramdisk,
-        flavor: flavor_of(&flavor),
+        flavor: flavor.guest(),
         flavor_id: flavor.id.clone(),
         key_name: wish.key_name.clone(),
         public_key: key.map(|k| k.public_key),

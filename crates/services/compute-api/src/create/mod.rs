@@ -2,7 +2,6 @@
 
 mod commit;
 mod devices;
-mod image;
 pub mod names;
 mod networks;
 mod place;
@@ -12,6 +11,7 @@ pub use commit::Made;
 
 use crate::{
     app::App,
+    boot_image,
     store::{
         flavors::{self, Viewer},
         keypairs, quota,
@@ -35,7 +35,7 @@ pub async fn servers(app: &App, ctx: &Ctx, body: &Value) -> Result<Made> {
     request::check_limits(&wish, &limits)?;
 
     let image_id = devices::boot_image(&wish)?;
-    let images = image::check(app, ctx, &image_id, &flavor).await?;
+    let images = boot_image::check(app, ctx, &image_id, &flavor).await?;
     if images.needs_config_drive {
         wish.config_drive = true;
     }

@@ -2,7 +2,7 @@
 
 use super::numbers;
 use ferrostack_db::{Db, Tx, db_error, is_unique_violation, sqlx};
-use ferrostack_model::{Error, Result, Timestamp, id};
+use ferrostack_model::{Error, Result, Timestamp, guest::GuestFlavor, id};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, any::AnyRow};
 use std::collections::BTreeMap;
@@ -40,6 +40,22 @@ pub struct Flavor {
     pub created_at: Timestamp,
     /// When its description was last changed.
     pub updated_at: Option<Timestamp>,
+}
+
+impl Flavor {
+    /// What agents get of it.
+    pub fn guest(&self) -> GuestFlavor {
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        GuestFlavor {
+            name: self.name.clone(),
+            vcpus: u32::try_from(self.vcpus).unwrap_or(1),
+            ram_mb: number(self.memory_mb),
+            root_gb: number(self.root_gb),
+            ephemeral_gb: number(self.ephemeral_gb),
+            swap_mb: number(self.swap_mb),
+            extra_specs: self.extra_specs.clone(),
+        }
+    }
 }
 
 /// Whose flavors are looked at: a project sees public ones and those it was given, an admin all.

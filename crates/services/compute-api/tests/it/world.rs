@@ -66,6 +66,10 @@ pub struct State {
     pub refuse_images: Option<u16>,
     /// Agents wait with a snapshot until this is not set any more.
     pub slow_snapshots: bool,
+    /// Members of images that differ from the usual ones, by image id.
+    pub odd_images: BTreeMap<String, Value>,
+    /// Specs that agents got, by server.
+    pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
 }
 
 /// The world.
@@ -154,8 +158,24 @@ async fn delete_image(id: web::Path<String>, state: Shared) -> HttpResponse {
 }
 
 async fn get_image(id: web::Path<String>, state: Shared) -> HttpResponse {
-    let made = state.lock().images.get(&*id).cloned();
-    made.or_else(|| image(&id)).map_or_else(missing, |body| HttpResponse::Ok().json(body))
+    let more = {
+        let state = state.lock();
+        if let Some(made) = state.images.get(&*id) {
+            return HttpResponse::Ok().json(made);
+        }
+        state.odd_images.get(&*id).cloned()
+    };
+    let known = image(&id).or_else(|| {
+        more.is_some().then(|| image(IMAGE)).flatten().map(|mut body| {
+            body["id"] = json!(*id);
+            body
+        })
+    });
+    let Some(mut body) = known else { return missing() };
+    for (name, value) in more.iter().filter_map(Value::as_object).flatten() {
+        body[name] = value.clone();
+    }
+    HttpResponse::Ok().json(body)
 }
 
 fn networks(count: usize) -> Vec<Value> {
@@ -456,10 +476,11 @@ impl Agent {
             _ => {}
         }
         let failing = state.failing.get(&self.host).copied();
-        let guests = state.guests.entry(self.host.clone()).or_default();
         let outcome = match &order.order {
             Order::Ensure { spec } => {
                 assert_eq!(spec.generation, order.generation);
+                state.specs.insert(order.server_id.clone(), (**spec).clone());
+                let guests = state.guests.entry(self.host.clone()).or_default();
                 // A failed build may leave something behind.
                 guests.insert(order.server_id.clone(), PowerState::Running);
                 match failing {
@@ -472,6 +493,7 @@ impl Agent {
                 }
             }
             Order::Destroy => {
+                let guests = state.guests.entry(self.host.clone()).or_default();
                 guests.remove(&order.server_id);
                 Outcome::Done { power: PowerState::NoState }
             }
@@ -484,7 +506,7 @@ impl Agent {
                 Outcome::Working { detail: "image_uploading".into() }
             }
             Order::Snapshot { snapshot } => {
-                let power = guests[&order.server_id];
+                let power = state.guests[&self.host][&order.server_id];
                 match state.images.get_mut(&snapshot.image_id) {
                     Some(image) => {
                         image["status"] = json!("active");
@@ -503,6 +525,7 @@ impl Agent {
                 } else {
                     PowerState::Running
                 };
+                let guests = state.guests.entry(self.host.clone()).or_default();
                 match guests.get_mut(&order.server_id) {
                     Some(_) if failing.is_some() => Outcome::Failed {
                         message: "The guest does not listen.".into(),
