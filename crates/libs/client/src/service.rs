@@ -17,11 +17,22 @@ pub struct ServiceClient {
     http: reqwest::Client,
     credentials: Arc<Credentials>,
     session: Arc<Mutex<Option<Session>>>,
+    /// Logs in for the whole system instead of the project.
+    system: bool,
 }
 
 impl ServiceClient {
     /// A client for `credentials`; logs in at the first call.
     pub fn new(credentials: &Credentials) -> Result<Self> {
+        Self::of(credentials, false)
+    }
+
+    /// The same with the user's roles on the whole system: for what a project's token does not see.
+    pub fn of_system(credentials: &Credentials) -> Result<Self> {
+        Self::of(credentials, true)
+    }
+
+    fn of(credentials: &Credentials, system: bool) -> Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(60))
@@ -29,7 +40,7 @@ impl ServiceClient {
             .no_proxy()
             .build()
             .map_err(|e| Error::internal(format!("HTTP client: {e}")))?;
-        Ok(Self { http, credentials: Arc::new(credentials.clone()), session: Arc::default() })
+        Ok(Self { http, credentials: Arc::new(credentials.clone()), session: Arc::default(), system })
     }
 
     /// The identity service's URL ending in `/v3`.
@@ -68,10 +79,15 @@ impl ServiceClient {
         let password = tokio::fs::read_to_string(file)
             .await
             .map_err(|e| Error::unavailable(format!("password file {}: {e}", file.display())))?;
+        let scope = if self.system {
+            json!({"system": {"all": true}})
+        } else {
+            json!({"project": {"name": self.credentials.project_name, "domain": {"id": "default"}}})
+        };
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": self.credentials.username, "domain": {"id": "default"}, "password": password.trim_end()}}},
-            "scope": {"project": {"name": self.credentials.project_name, "domain": {"id": "default"}}}}});
+            "scope": scope}});
         let url = format!("{}/auth/tokens", self.auth_url());
         let response = self.http.post(&url).json(&body).send().await.map_err(transport_error)?;
         if response.status() != StatusCode::CREATED {

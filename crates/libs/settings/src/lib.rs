@@ -8,6 +8,7 @@ mod formats;
 mod image_fetch;
 mod image_import;
 mod image_metadefs;
+mod image_quota;
 mod image_storage;
 mod image_transfers;
 mod sections;
@@ -20,6 +21,7 @@ pub use formats::{ImageConvert, ImageFormats};
 pub use image_fetch::ImageFetch;
 pub use image_import::ImageImport;
 pub use image_metadefs::ImageMetadefs;
+pub use image_quota::ImageQuota;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
 pub use image_transfers::ImageTransfers;
 pub use sections::{

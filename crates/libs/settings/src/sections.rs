@@ -239,6 +239,14 @@ pub struct Image {
     pub convert: crate::ImageConvert,
     /// How images are imported.
     pub import: crate::ImageImport,
+    /// Whether the limits of projects registered with the identity service count: image_size_total and
+    /// image_stage_total (MiB), image_count_total, image_count_uploading. One that is not registered is 0.
+    pub use_keystone_limits: bool,
+    /// Bytes of images a project may have, with B, KB, MB, GB or TB if wanted; 0: any number. Without effect where
+    /// the limits of the identity service count.
+    pub user_storage_quota: String,
+    /// How quotas are kept.
+    pub quota: crate::ImageQuota,
 }
 
 impl Default for Image {
@@ -259,6 +267,9 @@ impl Default for Image {
             formats: Default::default(),
             convert: Default::default(),
             import: crate::ImageImport::default(),
+            use_keystone_limits: false,
+            user_storage_quota: "0".into(),
+            quota: crate::ImageQuota::default(),
         }
     }
 }

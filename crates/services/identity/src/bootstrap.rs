@@ -25,7 +25,8 @@ const LADDER: [&str; 4] = ["admin", "manager", "member", "reader"];
 const SERVICE_ROLE: &str = "service";
 /// Times bootstrap runs when replicas do the same.
 const ATTEMPTS: u32 = 10;
-/// Users that services log in as, with the roles service and admin in the project service.
+/// Users that services log in as, with the roles service and admin in the project service, and reader on
+/// the system.
 const SERVICE_USERS: [&str; 4] = ["ferrostack", "nova", "glance", "neutron"];
 
 /// Makes what is missing. `bound` is where this service listens.
@@ -149,7 +150,7 @@ async fn structure(app: &App) -> Result<()> {
     for (prior, implied) in roles.iter().take(LADDER.len()).zip(roles.iter().take(LADDER.len()).skip(1)) {
         store::role::imply(&mut *tx, prior, implied).await?;
     }
-    let (admin_role, service_role) = (&roles[0], &roles[LADDER.len()]);
+    let (admin_role, reader_role, service_role) = (&roles[0], &roles[LADDER.len() - 1], &roles[LADDER.len()]);
     for (n, name) in ["admin"].into_iter().chain(SERVICE_USERS).enumerate() {
         let found = store::user::get_by_name(&mut *tx, DEFAULT_DOMAIN, name).await?;
         let user_id = match found {
@@ -175,7 +176,12 @@ async fn structure(app: &App) -> Result<()> {
         let grants: &[(&str, &str, &String)] = if name == "admin" {
             &[("project", &projects[0], admin_role), ("system", "system", admin_role)]
         } else {
-            &[("project", &projects[1], admin_role), ("project", &projects[1], service_role)]
+            &[
+                ("project", &projects[1], admin_role),
+                ("project", &projects[1], service_role),
+                // For what only a token of the system sees: the limits of every project.
+                ("system", "system", reader_role),
+            ]
         };
         for (kind, target, role) in grants {
             let row = Assignment {

@@ -52,6 +52,8 @@ pub struct App {
     pub bus: Arc<dyn Bus>,
     /// Wakes the reconciler.
     pub work: Notify,
+    /// Quotas of projects.
+    pub quota: crate::quota::Quota,
     /// Uploads that may still begin: `image.transfers.uploads`.
     pub uploads: Arc<Semaphore>,
     /// Fetches from addresses of users.
@@ -79,6 +81,7 @@ impl App {
             stores: Stores::open(&settings.image)?,
             bus,
             work: Notify::default(),
+            quota: crate::quota::Quota::new(settings)?,
             uploads: Arc::new(Semaphore::new(settings.image.transfers.uploads)),
             fetcher: Fetcher::new(&settings.image.fetch)?,
             client: ServiceClient::new(&settings.credentials)?,

@@ -14,6 +14,7 @@ pub mod metadefs;
 pub mod patch;
 pub mod policy;
 pub mod query;
+pub mod quota;
 pub mod range;
 pub mod receive;
 pub mod reconcile;

@@ -9,6 +9,7 @@ use crate::{
     app::App,
     image::{Image, Status},
     inspect,
+    quota::{Charge, Hold, Kind},
     receive::{Receiver, storage_error},
     store::upload as store,
     stores::{Backend, object_name},
@@ -34,6 +35,8 @@ struct Upload {
     image_id: String,
     token: String,
     into: Arc<Backend>,
+    /// The room for it in the project's quota, if there is one.
+    hold: Option<Hold>,
     /// What has arrived; `None` when it is whole.
     receiver: Option<Receiver>,
     /// Of the image, since the upload began.
@@ -46,14 +49,24 @@ struct Upload {
 }
 
 impl Upload {
-    async fn begin(app: &Arc<App>, image: &Image, to: Status, into: &Arc<Backend>) -> Result<Self> {
+    async fn begin(
+        app: &Arc<App>,
+        image: &Image,
+        to: Status,
+        into: &Arc<Backend>,
+        announced: Option<u64>,
+    ) -> Result<Self> {
+        let limits = app.quota.of(image).await?;
         let place = app
             .uploads
             .clone()
             .try_acquire_owned()
             .map_err(|_| Error::unavailable("too many uploads at once").retry_after(5))?;
         let token = id::hex();
-        let begun = store::begin(&app.db, &image.id, to, &token, app.lease()).await?;
+        let name = object_name(&image.id, &token);
+        let kind = if to == Status::Saving { Kind::Size } else { Kind::Stage };
+        let charge = limits.map(|limits| Charge { limits, object: name.clone(), kind, bytes: announced });
+        let begun = store::begin(&app.db, &image.id, to, &token, app.lease(), charge.as_ref()).await?;
         let Some(formats) = begun else {
             // Somebody was here first, or the image has gone.
             let now = crate::store::image::get(&app.db, &image.id).await?;
@@ -61,12 +74,12 @@ impl Upload {
         };
         let gone = CancellationToken::new();
         let heartbeat = tokio::spawn(beat(app.clone(), image.id.clone(), token.clone(), gone.clone()));
-        let name = object_name(&image.id, &token);
         Ok(Self {
             app: app.clone(),
             image_id: image.id.clone(),
             token,
             into: into.clone(),
+            hold: charge.map(Charge::hold),
             receiver: Some(Receiver::new(into, &name, app.settings.max_image_bytes)),
             formats,
             heartbeat: heartbeat.abort_handle(),
@@ -122,7 +135,12 @@ async fn give_back(app: Arc<App>, id: String, token: String, store: Arc<Backend>
             return;
         }
     }
-    if let Err(error) = store.remove(&object).await {
+    // Its bytes count until it is gone.
+    let removed = async {
+        store.remove(&object).await?;
+        crate::store::quota::release(&app.db, &object).await
+    };
+    if let Err(error) = removed.await {
         tracing::warn!(image = id, error = error.for_log(), "object of a failed upload left to the sweep");
     }
 }
@@ -160,23 +178,31 @@ async fn beat(app: Arc<App>, id: String, token: String, gone: CancellationToken)
     }
 }
 
+/// How large data is that has not arrived yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    /// Bytes it shall be (400 if it is not), if the client has said so.
+    pub expected: Option<u64>,
+    /// Bytes that come, as far as is known.
+    pub announced: Option<u64>,
+}
+
 /// Receives the data of a queued image into a store. `to` is what it is meanwhile: saving, and then it is checked and
-/// becomes active; or uploading, and then it stays so with the data staged for an import. `expected` is how many bytes
-/// it shall be (400 if it is not), if the client has said so.
+/// becomes active; or uploading, and then it stays so with the data staged for an import.
 pub async fn receive<S, E>(
     app: &Arc<App>,
     image: &Image,
     to: Status,
     into: &Arc<Backend>,
-    expected: Option<u64>,
+    sizes: Sizes,
     body: S,
 ) -> Result<()>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let mut upload = Upload::begin(app, image, to, into).await?;
-    if let Err(error) = upload.fill(expected, body).await {
+    let mut upload = Upload::begin(app, image, to, into, sizes.announced).await?;
+    if let Err(error) = upload.fill(sizes.expected, body).await {
         upload.undo().await;
         return Err(error);
     }
@@ -207,6 +233,9 @@ impl Upload {
         let taken = async {
             let receiver = self.receiver.as_mut().ok_or_else(|| Error::internal("no receiver"))?;
             while let Some(chunk) = next(&mut body, receiver, silence).await? {
+                if let Some(hold) = &mut self.hold {
+                    hold.cover(&self.app.db, receiver.size() + chunk.len() as u64).await?;
+                }
                 receiver.push(chunk).await?;
                 if let Some(expected) = expected.filter(|expected| receiver.size() > *expected) {
                     check_size(expected, receiver.size())?;

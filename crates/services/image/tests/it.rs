@@ -38,6 +38,8 @@ mod imports;
 mod inspect;
 #[path = "it/lifecycle.rs"]
 mod lifecycle;
+#[path = "it/limits.rs"]
+mod limits;
 #[path = "it/listing.rs"]
 mod listing;
 #[path = "it/locations.rs"]
@@ -56,6 +58,8 @@ mod outages;
 mod patches;
 #[path = "it/policy.rs"]
 mod policy;
+#[path = "it/quotas.rs"]
+mod quotas;
 #[path = "it/races.rs"]
 mod races;
 #[path = "it/refused.rs"]

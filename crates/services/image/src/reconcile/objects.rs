@@ -3,32 +3,44 @@
 use crate::{
     app::App,
     receive::storage_error,
-    store::location,
+    store::{location, quota},
     stores::{Backend, Kind, Stores, orphans},
 };
 use ferrostack_db::Db;
-use ferrostack_model::Result;
+use ferrostack_model::{Result, Timestamp};
+use std::collections::HashSet;
 
 /// One round: what no record names is removed. A store is read before the records, so an object that an upload
 /// begins meanwhile is not seen yet. Stores that are not directories are only looked through if `all`: that costs
 /// calls over the network.
 pub async fn reconcile(app: &App, all: bool) -> Result<()> {
+    let started = Timestamp::now();
+    let (mut seen_all, mut there) = (all, HashSet::new());
     for store in app.stores.iter().filter(|store| all || store.kind == Kind::File) {
         // A store that cannot be reached does not keep the others.
-        if let Err(error) = sweep(app, store).await {
+        if let Err(error) = sweep(app, store, &mut there).await {
             tracing::warn!(store = store.id, error = error.for_log(), "store not swept");
+            seen_all = false;
         }
+    }
+    if seen_all {
+        quota::prune(&app.db, started, &there).await?;
     }
     remove_condemned(app, None).await
 }
 
-async fn sweep(app: &App, store: &Backend) -> Result<()> {
+/// What stays although nobody claims it comes into `there`.
+async fn sweep(app: &App, store: &Backend, there: &mut HashSet<String>) -> Result<()> {
     let names = store.run(|store| store.list()).await.map_err(storage_error)?;
     let claims = location::claims(&app.db).await?;
     for name in orphans(names, &claims) {
         tracing::warn!(store = store.id, object = name, "removing an object that belongs to no image");
-        if let Err(error) = store.remove(&name).await {
-            tracing::warn!(error = error.for_log(), "the object stays until the next round");
+        match store.remove(&name).await {
+            Ok(()) => quota::release(&app.db, &name).await?,
+            Err(error) => {
+                tracing::warn!(error = error.for_log(), "the object stays until the next round");
+                there.insert(name);
+            }
         }
     }
     Ok(())
@@ -46,7 +58,10 @@ pub async fn remove_condemned(app: &App, image_id: Option<&str>) -> Result<()> {
             continue;
         };
         match store.remove(&location.name).await {
-            Ok(()) => location::forget(&app.db, &location.id).await?,
+            Ok(()) => {
+                location::forget(&app.db, &location.id).await?;
+                quota::release(&app.db, &location.name).await?;
+            }
             Err(error) => tracing::warn!(
                 image = location.image_id,
                 store = location.store,

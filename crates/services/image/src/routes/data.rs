@@ -6,7 +6,8 @@ use crate::{
     download,
     image::{Image, Status},
     range::{self, Asked},
-    receive, upload,
+    receive,
+    upload::{self, Sizes},
 };
 use ferrostack_http::{
     ApiResult, Ctx, Route,
@@ -72,8 +73,8 @@ async fn take(
         };
         let seen = load(&app, &ctx, &path).await?;
         seen.enforce(&ctx, rule)?;
-        let expected = check(&req, &seen, to, app.settings.max_image_bytes)?;
-        upload::receive(&app, &seen.image, to, &into, expected, &mut body).await
+        let sizes = check(&req, &seen, to, app.settings.max_image_bytes)?;
+        upload::receive(&app, &seen.image, to, &into, sizes, &mut body).await
     }
     .await;
     if let Err(error) = result {
@@ -88,7 +89,7 @@ async fn take(
 }
 
 /// Whether the image takes data; how many bytes the client says they will be.
-fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Option<u64>> {
+fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Sizes> {
     let given = super::content_type(req);
     if given != "application/octet-stream" {
         let short: String = given.chars().take(80).collect();
@@ -109,10 +110,10 @@ fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Optio
         return Err(receive::too_large());
     }
     let expected = declared_size(req)?;
-    match (expected, length) {
-        (Some(expected), Some(length)) => upload::check_size(expected, length).map(|()| Some(expected)),
-        _ => Ok(expected),
+    if let (Some(expected), Some(length)) = (expected, length) {
+        upload::check_size(expected, length)?;
     }
+    Ok(Sizes { expected, announced: expected.or(length) })
 }
 
 /// `x-openstack-image-size`; 0 says nothing, as in Glance.

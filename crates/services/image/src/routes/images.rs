@@ -138,7 +138,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody)
         return Err(Error::bad_request("Request body must be a JSON object.").into());
     };
     let image = build(&ctx, attributes)?;
-    store::image::insert(&app.db, &image).await?;
+    app.quota.insert(&app.db, &image).await?;
     let mut answer = HttpResponse::Created();
     if app.stores.named() {
         answer.insert_header(("OpenStack-image-store-ids", app.stores.ids()));

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     image::{Image, Status},
     jobs::import::{self, Data, Method},
+    quota::Import,
     store,
     stores::Stores,
     task::{self, Task},
@@ -270,7 +271,15 @@ async fn import(
     }
     let shown = if app.stores.named() { stores.as_slice() } else { &[] };
     let to = if copy { Status::Active } else { Status::Importing };
-    let begun = store::import::begin(&app.db, &task, image.status, to, shown, job).await;
+    let begun = async {
+        let limits = app.quota.of(image).await?;
+        let size = u64::try_from(image.size.unwrap_or(0)).unwrap_or(0);
+        let copies = if copy { stores.len() as u64 } else { 1 };
+        let fetches = asked.method != "glance-direct";
+        let charge = limits.map(|limits| Import { limits, bytes: size.saturating_mul(copies), fetches });
+        store::import::begin(&app.db, &task, image.status, to, shown, job, charge.as_ref()).await
+    }
+    .await;
     if let Err(error) = begun {
         app.callers.forget(&task.id);
         return Err(error.into());

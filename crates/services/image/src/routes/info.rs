@@ -1,6 +1,7 @@
 //! What this deployment can do.
 
-use ferrostack_http::{ApiResult, Route, actix_web::web, json};
+use crate::app::App;
+use ferrostack_http::{ApiResult, Ctx, Route, actix_web::web, json};
 use serde_json::json as value;
 
 /// The import methods.
@@ -19,7 +20,12 @@ async fn import() -> ApiResult {
         "description": "Import methods available.", "type": "array", "value": IMPORT_METHODS}}))
 }
 
-/// No limits are registered, so there is none to show.
-async fn usage() -> ApiResult {
-    json(&value!({"usage": {}}))
+/// Without limits of the identity service there is none to show.
+async fn usage(app: web::Data<App>, ctx: Ctx) -> ApiResult {
+    let limits = app.quota.limits(ctx.caller()?.project_id()).await?;
+    let Some((limits, project)) = limits.and_then(|l| Some((l.unified?, l.project))) else {
+        return json(&value!({"usage": {}}));
+    };
+    let used = crate::store::quota::usage(app.db.reader(), &project, None).await?;
+    json(&crate::view::usage::usage(&limits, &used))
 }

@@ -213,7 +213,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, body: JsonBody) -> ApiResult {
         data: serde_json::to_value(&data).map_err(|e| Error::internal(format!("job data: {e}")))?,
         request_id: Some(&ctx.request_id),
     };
-    store::import::begin_new(&app.db, &image, &task, &[], job).await?;
+    store::import::begin_new(&app.db, &image, &task, &[], job, &app.quota).await?;
     app.poke();
     // It is under way already, but its answer says what Glance's says.
     let shown = Task { status: task::PENDING.into(), ..task };

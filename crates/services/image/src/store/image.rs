@@ -25,7 +25,7 @@ pub async fn insert(db: &Db, image: &Image) -> Result<()> {
 }
 
 /// The same in a transaction.
-pub(super) async fn insert_in(tx: &mut Tx, image: &Image) -> Result<()> {
+pub(crate) async fn insert_in(tx: &mut Tx, image: &Image) -> Result<()> {
     let done = sqlx::query(
         "INSERT INTO image (id, name, status, visibility, owner, disk_format, container_format, min_disk, min_ram, \
          protected, os_hidden, created_at, updated_at, generation) \

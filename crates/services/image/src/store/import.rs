@@ -4,10 +4,11 @@
 
 use super::{
     location::{self, Location, Status as Placed},
-    task,
+    quota, task,
 };
 use crate::{
     image::{Image, Status},
+    quota::{Hold, Import, Limits, Quota},
     store::upload::Received,
     task::Task,
 };
@@ -53,9 +54,10 @@ pub async fn begin(
     to: Status,
     stores: &[String],
     job: Enqueue<'_>,
+    charge: Option<&Import>,
 ) -> Result<()> {
     let mut tx = db.begin_write().await?;
-    begin_in(&mut tx, task, from, to, stores, job).await?;
+    begin_in(&mut tx, task, from, to, stores, job, charge).await?;
     tx.commit().await.map_err(db_error)
 }
 
@@ -66,10 +68,14 @@ pub async fn begin_new(
     task: &Task,
     stores: &[String],
     job: Enqueue<'_>,
+    quota: &Quota,
 ) -> Result<()> {
+    let limits = quota.of(image).await?;
     let mut tx = db.begin_write().await?;
+    quota.check_new(&mut tx, image.owner.as_deref().unwrap_or(""), limits.as_ref()).await?;
     super::image::insert_in(&mut tx, image).await?;
-    begin_in(&mut tx, task, Status::Queued, Status::Importing, stores, job).await?;
+    let charge = limits.map(|limits| Import { limits, bytes: 0, fetches: true });
+    begin_in(&mut tx, task, Status::Queued, Status::Importing, stores, job, charge.as_ref()).await?;
     tx.commit().await.map_err(db_error)
 }
 
@@ -80,7 +86,11 @@ async fn begin_in(
     to: Status,
     stores: &[String],
     job: Enqueue<'_>,
+    charge: Option<&Import>,
 ) -> Result<()> {
+    if let Some(charge) = charge {
+        quota::lock(tx, &charge.limits.project).await?;
+    }
     let done = sqlx::query(
         "UPDATE image SET status = $1, updated_at = $2, generation = generation + 1 \
          WHERE id = $3 AND status = $4 AND upload IS NULL",
@@ -105,13 +115,21 @@ async fn begin_in(
     let failed = names(tx, &task.image_id, FAILED).await?.difference(&asked).cloned().collect();
     set_names(tx, &task.image_id, IMPORTING, &asked).await?;
     set_names(tx, &task.image_id, FAILED, &failed).await?;
-    set_property(tx, &task.image_id, TASK, &task.id).await
+    set_property(tx, &task.image_id, TASK, &task.id).await?;
+    match charge {
+        Some(charge) => quota::admit_import(tx, charge, &task.image_id).await,
+        None => Ok(()),
+    }
 }
 
 /// Claims the place of an object before anything is written to it. What an earlier run of the job began in the same
-/// store is to be removed. [`lost`] if the job was taken over.
-pub async fn claim(db: &Db, job: &Job, location: &Location) -> Result<()> {
+/// store is to be removed. [`lost`] if the job was taken over, 413 if `limits` do not allow it; the room that is held
+/// for an object that is fetched.
+pub async fn claim(db: &Db, job: &Job, location: &Location, limits: Option<&Limits>) -> Result<Option<Hold>> {
     let mut tx = db.begin_write().await?;
+    if let Some(limits) = limits {
+        quota::lock(&mut tx, &limits.project).await?;
+    }
     touch(&mut tx, &location.image_id).await?;
     sqlx::query(
         "UPDATE image_location SET status = 'deleting' WHERE image_id = $1 AND store = $2 AND status = 'pending'",
@@ -133,7 +151,12 @@ pub async fn claim(db: &Db, job: &Job, location: &Location) -> Result<()> {
     if ours.rows_affected() == 0 {
         return Err(lost());
     }
-    tx.commit().await.map_err(db_error)
+    let hold = match limits {
+        Some(limits) => quota::admit_object(&mut tx, limits, &location.image_id, &location.name).await?,
+        None => None,
+    };
+    tx.commit().await.map_err(db_error)?;
+    Ok(hold)
 }
 
 /// Says how far the task is; false if it is not under way any more, or the job is not ours.
@@ -153,8 +176,14 @@ pub async fn progress(db: &Db, job: &Job, task_id: &str, message: &str) -> Resul
     .map_err(db_error)
 }
 
-/// What was fetched lies whole at `location`: it is the image's staged data now.
-pub async fn staged(tx: &mut Tx, location: &Location, data: &Received) -> Result<()> {
+/// What was fetched lies whole at `location`: it is the image's staged data now. 413 if `limits`, whose lock `tx` holds,
+/// do not allow that it becomes more.
+pub async fn staged(
+    tx: &mut Tx,
+    location: &Location,
+    data: &Received,
+    limits: Option<&Limits>,
+) -> Result<()> {
     let done = sqlx::query(
         "UPDATE image SET file = $1, size = $2, checksum = $3, os_hash_algo = 'sha512', os_hash_value = $4, updated_at = $5, \
          generation = generation + 1 WHERE id = $6 AND status = 'importing'",
@@ -173,7 +202,14 @@ pub async fn staged(tx: &mut Tx, location: &Location, data: &Received) -> Result
         .execute(&mut **tx)
         .await
         .map_err(db_error)?;
-    if done.rows_affected() == 0 || gone.rows_affected() == 0 { Err(lost()) } else { Ok(()) }
+    if done.rows_affected() == 0 || gone.rows_affected() == 0 {
+        return Err(lost());
+    }
+    quota::release_in(tx, &data.file).await?;
+    match limits {
+        Some(limits) => quota::admit_staged(tx, limits, &location.image_id, data.size).await,
+        None => Ok(()),
+    }
 }
 
 /// Attributes and properties that another cloud's image brought.

@@ -68,9 +68,9 @@ const COLUMNS: &str = "SELECT id, image_id, store, name, metadata, damaged_at FR
 /// Adds a location behind the image's others.
 pub async fn insert(tx: &mut Tx, location: &Location, status: Status) -> Result<()> {
     sqlx::query(
-        "INSERT INTO image_location (id, image_id, position, store, name, metadata, status, created_at) \
+        "INSERT INTO image_location (id, image_id, position, store, name, metadata, status, created_at, bytes) \
          VALUES ($1, $2, (SELECT COALESCE(MAX(position) + 1, 0) FROM image_location WHERE image_id = $3), \
-         $4, $5, $6, $7, $8)",
+         $4, $5, $6, $7, $8, (SELECT size FROM image WHERE id = $9))",
     )
     .bind(&location.id)
     .bind(&location.image_id)
@@ -80,6 +80,7 @@ pub async fn insert(tx: &mut Tx, location: &Location, status: Status) -> Result<
     .bind(Value::Object(location.metadata.clone()).to_string())
     .bind(status.as_str())
     .bind(Timestamp::now().0)
+    .bind(&location.image_id)
     .execute(&mut **tx)
     .await
     .map(|_| ())

@@ -9,6 +9,7 @@ pub mod metadefs;
 pub mod place;
 #[cfg(test)]
 mod plans;
+pub mod quota;
 pub mod task;
 pub mod upload;
 

@@ -3,8 +3,11 @@
 //! An upload owns its image by a random token. Every write of it names the token, so an upload whose lease ran
 //! out while it hung cannot touch the image any more.
 
-use super::location::{self, Location};
-use crate::image::Status;
+use super::{
+    location::{self, Location},
+    quota,
+};
+use crate::{image::Status, quota::Charge};
 use ferrostack_db::{
     Change, Db, db_error,
     sqlx::{self, Row, any::AnyRow},
@@ -40,8 +43,19 @@ pub struct Formats {
 }
 
 /// queued -> `to` (saving or uploading), owned by `token` until `lease`. The formats as they are now, which nobody can
-/// change any more; `None` if the image is not queued.
-pub async fn begin(db: &Db, id: &str, to: Status, token: &str, lease: Timestamp) -> Result<Option<Formats>> {
+/// change any more; `None` if the image is not queued. 413 if `charge` says that the project may not.
+pub async fn begin(
+    db: &Db,
+    id: &str,
+    to: Status,
+    token: &str,
+    lease: Timestamp,
+    charge: Option<&Charge>,
+) -> Result<Option<Formats>> {
+    let mut tx = db.begin_write().await?;
+    if let Some(charge) = charge {
+        quota::lock(&mut tx, &charge.limits.project).await?;
+    }
     let row = sqlx::query(
         "UPDATE image SET status = $1, upload = $2, lease_until = $3, updated_at = $4, generation = generation + 1 \
          WHERE id = $5 AND status = 'queued' RETURNING disk_format, container_format",
@@ -51,11 +65,17 @@ pub async fn begin(db: &Db, id: &str, to: Status, token: &str, lease: Timestamp)
     .bind(lease.0)
     .bind(Timestamp::now().0)
     .bind(id)
-    .fetch_optional(db.writer())
+    .fetch_optional(&mut *tx)
     .await
     .map_err(db_error)?;
+    let Some(row) = row else { return Ok(None) };
     let read = |row: AnyRow| Ok(Formats { disk: row.try_get(0)?, container: row.try_get(1)? });
-    row.map(read).transpose().map_err(db_error)
+    let formats = read(row).map_err(db_error)?;
+    if let Some(charge) = charge {
+        quota::admit(&mut tx, charge, id).await?;
+    }
+    tx.commit().await.map_err(db_error)?;
+    Ok(Some(formats))
 }
 
 /// Keeps the upload alive until `lease`; `Stale` if it is not ours any more.
@@ -114,6 +134,7 @@ pub async fn finish(
     if change(done) != Change::Updated {
         return Ok(Change::Stale);
     }
+    quota::release_in(&mut tx, &data.file).await?;
     if !staged {
         location::insert(&mut tx, &Location::new(id, store, &data.file), location::Status::Active).await?;
     }

@@ -4,3 +4,4 @@ pub mod image;
 pub mod member;
 pub mod metadefs;
 pub mod task;
+pub mod usage;

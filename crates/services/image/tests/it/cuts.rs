@@ -32,7 +32,8 @@ async fn put(
     data: &Bytes,
     whole: bool,
 ) -> ferrostack_model::Result<()> {
-    upload::receive(app, image, Status::Saving, app.stores.default(), None, body(data, whole)).await
+    upload::receive(app, image, Status::Saving, app.stores.default(), Default::default(), body(data, whole))
+        .await
 }
 
 /// Cuts one upload after another of the same image at `positions`; how many.

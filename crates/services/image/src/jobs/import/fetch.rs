@@ -4,7 +4,7 @@ use super::{Data, Method, image, refused, remote, writing};
 use crate::{
     app::App,
     fetch::{Ask, Body, Failure},
-    store::{import, location},
+    store::{import, location, quota},
 };
 use async_trait::async_trait;
 use ferrostack_jobs::{Job, Outcome, Step};
@@ -55,11 +55,15 @@ impl Step<App> for Fetch {
             return Err(refused("The downloaded data is not as long as the image it is of."));
         }
         let before = image(app, job).await?;
+        let limits = app.quota.of(&before).await?;
         let mut tx = app.db.begin_write().await?;
+        if let Some(limits) = &limits {
+            quota::lock(&mut tx, &limits.project).await?;
+        }
         if let Some(described) = described {
             data.original = Some(described.take_over(&mut tx, &before).await?);
         }
-        import::staged(&mut tx, &location, &received).await?;
+        import::staged(&mut tx, &location, &received, limits.as_ref()).await?;
         app.callers.forget(&data.task_id);
         Outcome::next().in_tx(tx).data(&data)
     }

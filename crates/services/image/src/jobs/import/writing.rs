@@ -71,13 +71,17 @@ where
 {
     let name = object_name(&job.target, &id::hex());
     let location = Location::new(&job.target, &store.id, &name);
-    import::claim(&app.db, job, &location).await?;
+    let limits = app.quota.of(&super::image(app, job).await?).await?;
+    let mut hold = import::claim(&app.db, job, &location, limits.as_ref()).await?;
     let receiver = Some(Receiver::new(store, &name, app.settings.max_image_bytes));
     let mut growing = Growing { store: store.clone(), name, receiver, whole: false };
     let (mut source, mut copied, mut report) = (pin!(source), 0, Instant::now() + REPORT);
     while let Some(chunk) = source.next().await {
         let chunk = chunk?;
         copied += chunk.len();
+        if let Some(hold) = &mut hold {
+            hold.cover(&app.db, copied as u64).await?;
+        }
         growing.receiver()?.push(chunk).await?;
         if Instant::now() >= report {
             report = Instant::now() + REPORT;
