@@ -82,7 +82,7 @@ pub async fn locked_usage(tx: &mut Tx, limits: &Limits, importing: Option<&str>)
 /// Live records of the project: it has that many at least. Counts no further than `most`.
 pub async fn records(tx: &mut Tx, project: &str, most: i64) -> Result<i64> {
     sqlx::query(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM image WHERE owner = $1 AND status <> 'deleted' LIMIT $2) AS some",
+        "SELECT COUNT(*) FROM (SELECT 1 FROM image WHERE owner = $1 AND status <> 'deleted' LIMIT $2) AS found",
     )
     .bind(project)
     .bind(most)
