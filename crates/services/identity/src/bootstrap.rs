@@ -25,8 +25,8 @@ const LADDER: [&str; 4] = ["admin", "manager", "member", "reader"];
 const SERVICE_ROLE: &str = "service";
 /// Times bootstrap runs when replicas do the same.
 const ATTEMPTS: u32 = 10;
-/// Users that services log in as, with the roles service and admin in the project service, and reader on
-/// the system.
+/// Users that services log in as, with the roles service and admin in the project service, and of those
+/// that ask for limits (ferrostack, glance) reader on the system.
 const SERVICE_USERS: [&str; 4] = ["ferrostack", "nova", "glance", "neutron"];
 
 /// Makes what is missing. `bound` is where this service listens.
@@ -183,7 +183,8 @@ async fn structure(app: &App) -> Result<()> {
                 ("system", "system", reader_role),
             ]
         };
-        for (kind, target, role) in grants {
+        let limited = !matches!(name, "admin" | "ferrostack" | "glance");
+        for (kind, target, role) in grants.iter().filter(|grant| !(limited && grant.0 == "system")) {
             let row = Assignment {
                 actor_kind: "user".into(),
                 actor_id: user_id.clone(),

@@ -54,6 +54,14 @@ async fn a_second_start_changes_nothing() {
                 roles.iter().any(|r| r["name"] == "service") && roles.iter().any(|r| r["name"] == "admin")
             );
         }
+        for (name, status) in [("ferrostack", 201), ("glance", 201), ("nova", 401), ("neutron", 401)] {
+            let answer = c.login(name, &password, json!({"system": {"all": true}})).await.is(status);
+            if status == 201 {
+                let roles = answer.json()["token"]["roles"].clone();
+                assert_eq!(roles.as_array().unwrap().len(), 1);
+                assert_eq!(roles[0]["name"], "reader");
+            }
+        }
         c.pause().await;
         c.resume().await;
         // The old token is still good: same keys, no revocation.

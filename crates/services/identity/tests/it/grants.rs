@@ -154,7 +154,8 @@ async fn assignments() {
         assert_eq!(list(&format!("scope.project.id={project}&role.id={member}")).await.len(), 1);
         assert_eq!(list(&format!("scope.project.id={project}&include_subtree")).await.len(), 2);
         assert_eq!(list(&format!("group.id={group}")).await.len(), 1);
-        assert_eq!(list("scope.system=all").await.len(), 1);
+        // Of the admin, and of the service users that read limits.
+        assert_eq!(list("scope.system=all").await.len(), 3);
         assert_eq!(list("scope.domain.id=default").await.len(), 0);
         c.put(&admin, &format!("/v3/OS-INHERIT/domains/default/users/{user}/roles/{reader}/inherited_to_projects")).await.is(204);
         let inherited = list("scope.OS-INHERIT:inherited_to=projects").await;

@@ -120,7 +120,7 @@ impl Limits {
         let delta = i64::try_from(more.unwrap_or(0)).unwrap_or(i64::MAX);
         let Some(limits) = &self.unified else {
             return match self.storage.filter(|_| kind == Kind::Size) {
-                Some(limit) if have.saturating_add(delta) > limit || (delta == 0 && have >= limit) => {
+                Some(limit) if have.saturating_add(delta) > limit || (more.is_none() && have >= limit) => {
                     Err(storage_full(more, limit - have))
                 }
                 _ => Ok(()),

@@ -515,3 +515,97 @@ async fn holds_of_the_dead_end() {
     )
     .await;
 }
+
+async fn import(cloud: &Cloud, id: &str, method: Value) -> (StatusCode, Value) {
+    cloud.post("admin", &format!("/v2/images/{id}/import"), json!({"method": method})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_takes_no_more_than_is_left() {
+    limited(
+        |_| {},
+        async |cloud, limits| {
+            limits.set(PROJECT_A, "image_size_total", 1);
+            let (first, second) = (cloud.create(json!({})).await, cloud.create(json!({})).await);
+            for id in [&first, &second] {
+                assert_eq!(put(cloud, id, "stage", pattern(MIB).into()).await.0, 204);
+            }
+            assert_eq!(usage(cloud, "image_stage_total").await, 2);
+            let direct = json!({"name": "glance-direct"});
+            let (status, body) = import(cloud, &first, direct.clone()).await;
+            assert_eq!(status, 202, "{body}");
+            // It counts from the beginning of its import.
+            let (status, body) = import(cloud, &second, direct.clone()).await;
+            over(&(status, body.to_string()), "image_size_total");
+            assert_eq!(cloud.show(&second).await["status"], "uploading");
+            eventually("it is active", async || cloud.show(&first).await["status"] == "active").await;
+            assert_eq!(
+                (usage(cloud, "image_size_total").await, usage(cloud, "image_stage_total").await),
+                (1, 1)
+            );
+            assert_eq!(import(cloud, &second, direct.clone()).await.0, 413);
+            limits.set(PROJECT_A, "image_size_total", 2);
+            assert_eq!(import(cloud, &second, direct).await.0, 202);
+            eventually("it is active", async || cloud.show(&second).await["status"] == "active").await;
+            assert_eq!(
+                (usage(cloud, "image_size_total").await, usage(cloud, "image_stage_total").await),
+                (2, 0)
+            );
+            assert_eq!(usage(cloud, "image_count_uploading").await, 0);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_takes_no_more_than_is_left() {
+    let web = crate::web::Web::data(&pattern(2 * MIB)).await;
+    let port = web.address.port();
+    limited(
+        |settings| {
+            settings.image.fetch.allowed_ports = vec![port];
+            settings.image.fetch.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        },
+        async |cloud, limits| {
+            let download = json!({"name": "web-download", "uri": web.url("/image")});
+            for (resource, limit) in [("image_stage_total", 1), ("image_size_total", 1)] {
+                limits.unlimited();
+                limits.set(PROJECT_A, resource, limit);
+                let id = cloud.create(json!({})).await;
+                assert_eq!(import(cloud, &id, download.clone()).await.0, 202);
+                eventually("it failed", async || {
+                    let (_, tasks) = cloud.get("admin", &format!("/v2/images/{id}/tasks")).await;
+                    let task = &tasks["tasks"][0];
+                    task["status"] == "failure" && task["message"].as_str().unwrap().contains(resource)
+                })
+                .await;
+                eventually("queued again", async || cloud.show(&id).await["status"] == "queued").await;
+                eventually("nothing is stored or held", async || {
+                    cloud.stored().is_empty() && holds(cloud).await == 0
+                })
+                .await;
+                limits.set(PROJECT_A, resource, -1);
+                assert_eq!(
+                    (usage(cloud, "image_size_total").await, usage(cloud, "image_stage_total").await),
+                    (0, 0)
+                );
+                limits.set(PROJECT_A, resource, 2);
+                assert_eq!(import(cloud, &id, download.clone()).await.0, 202);
+                eventually("it is active", async || cloud.show(&id).await["status"] == "active").await;
+                assert_eq!(
+                    (usage(cloud, "image_size_total").await, usage(cloud, "image_stage_total").await),
+                    (2, 0)
+                );
+                assert_eq!(cloud.delete("admin", &format!("/v2/images/{id}")).await, 204);
+                eventually("it is gone", async || cloud.stored().is_empty()).await;
+            }
+            limits.unlimited();
+            limits.set(PROJECT_A, "image_count_uploading", 0);
+            let id = cloud.create(json!({})).await;
+            let (status, body) = import(cloud, &id, download.clone()).await;
+            over(&(status, body.to_string()), "image_count_uploading");
+            assert_eq!(cloud.show(&id).await["status"], "queued");
+        },
+    )
+    .await;
+}
