@@ -193,7 +193,9 @@ async fn update(
                 seen.enforce(&ctx, edit.rule())?;
             }
             let moved = locations::apply(&app, &seen.image, &edits).await?;
-            relocated = store::place::edit(&app.db, &seen.image, &moved).await? == Change::Updated;
+            let limits = app.quota.of(&seen.image).await?;
+            let done = store::place::edit(&app.db, &seen.image, &moved, limits.as_ref()).await?;
+            relocated = done == Change::Updated;
             if relocated {
                 reconcile::objects::remove_now(&app, &seen.image.id).await;
             }

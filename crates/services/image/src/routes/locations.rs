@@ -102,7 +102,8 @@ async fn add(app: web::Data<App>, ctx: Ctx, path: web::Path<String>, body: JsonB
         request_id: Some(&ctx.request_id),
     };
     let job = secure.then_some(job);
-    place::begin(&app.db, image, &changed, &place, &task, job, app.task_expiry()).await?;
+    let limits = app.quota.of(image).await?;
+    place::begin(&app.db, image, &changed, &place, &task, job, app.task_expiry(), limits.as_ref()).await?;
     app.poke();
     Ok(HttpResponse::Accepted().finish())
 }

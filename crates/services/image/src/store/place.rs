@@ -2,10 +2,11 @@
 
 use super::{
     location::{self, Location, Status as Placed},
-    task,
+    quota, task,
 };
 use crate::{
     image::{Image, Status},
+    quota::Limits,
     task::Task,
 };
 use ferrostack_db::{
@@ -39,8 +40,12 @@ async fn describe(tx: &mut Tx, seen: &Image, changed: &Image) -> Result<Change> 
 }
 
 /// The locations of `seen` become those of `changed`: what is not there any more is to be removed.
-pub async fn edit(db: &Db, seen: &Image, changed: &Image) -> Result<Change> {
+/// 413 if `limits` do not allow what comes.
+pub async fn edit(db: &Db, seen: &Image, changed: &Image, limits: Option<&Limits>) -> Result<Change> {
     let mut tx = db.begin_write().await?;
+    if let Some(limits) = limits {
+        quota::lock(&mut tx, &limits.project).await?;
+    }
     if describe(&mut tx, seen, changed).await? != Change::Updated {
         return Ok(Change::Stale);
     }
@@ -65,12 +70,18 @@ pub async fn edit(db: &Db, seen: &Image, changed: &Image) -> Result<Change> {
             .await
             .map_err(db_error)?;
     }
+    let more = changed.locations.iter().any(|now| !seen.locations.iter().any(|l| l.id == now.id));
+    if let Some(limits) = limits.filter(|_| more) {
+        quota::admit_location(&mut tx, limits).await?;
+    }
     tx.commit().await.map_err(db_error)?;
     Ok(Change::Updated)
 }
 
 /// A queued image gets a location: `changed` says what it is from now on, `job` what is to be done about its hash.
-/// Without a job the task has ended. 409 if the image is not what it was `seen`.
+/// Without a job the task has ended. 409 if the image is not what it was `seen`, 413 if its owner has used up the quota
+/// that `limits` say.
+#[allow(clippy::too_many_arguments)]
 pub async fn begin(
     db: &Db,
     seen: &Image,
@@ -79,14 +90,21 @@ pub async fn begin(
     task: &Task,
     job: Option<Enqueue<'_>>,
     expires_at: Timestamp,
+    limits: Option<&Limits>,
 ) -> Result<()> {
     let busy = || Error::conflict("Image has active task");
     let mut tx = db.begin_write().await?;
+    if let Some(limits) = limits {
+        quota::lock(&mut tx, &limits.project).await?;
+    }
     if describe(&mut tx, seen, changed).await? != Change::Updated {
         return Err(busy());
     }
     let placed = if changed.status == Status::Active { Placed::Active } else { Placed::Pending };
     location::insert(&mut tx, location, placed).await?;
+    if let Some(limits) = limits {
+        quota::admit_location(&mut tx, limits).await?;
+    }
     task::insert(&mut tx, task).await?;
     match job {
         None => task::finish(&mut tx, &task.id, None, expires_at).await?,

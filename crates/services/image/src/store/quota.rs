@@ -136,6 +136,12 @@ pub async fn admit_object(
     Ok(Some(charge.hold()))
 }
 
+/// An image has just got a location: 413 if the project's images are more now than they may be.
+pub async fn admit_location(tx: &mut Tx, limits: &Limits) -> Result<()> {
+    let now = locked_usage(tx, limits, None).await?;
+    limits.check_bytes(Kind::Size, &now, Some(0), true)
+}
+
 /// What an import fetched is staged: 413 if it is more than the project's images may have.
 pub async fn admit_staged(tx: &mut Tx, limits: &Limits, image_id: &str, size: i64) -> Result<()> {
     let now = locked_usage(tx, limits, Some(image_id)).await?;

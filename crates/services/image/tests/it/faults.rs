@@ -107,7 +107,8 @@ async fn put(
         .step_by(50_000)
         .map(|at| Ok::<_, String>(data.slice(at..data.len().min(at + 50_000))))
         .collect();
-    let done = upload::receive(app, &image, Status::Saving, into, None, stream::iter(pieces)).await;
+    let done =
+        upload::receive(app, &image, Status::Saving, into, Default::default(), stream::iter(pieces)).await;
     if done.is_err() {
         let left = store::image::get(&app.db, id).await.unwrap().unwrap();
         assert_eq!((left.status, left.size, left.checksum), (Status::Queued, None, None));

@@ -9,7 +9,7 @@ use crate::{
     image::Image,
     inspect::{CheckedImage, DiskFormat, ReadAt},
     receive::storage_error,
-    store::{import, location},
+    store::{import, location, quota},
     stores::Opened,
     upload,
 };
@@ -96,9 +96,13 @@ async fn restage(app: &App, job: &Job, data: &Data, file: File) -> Result<Tx> {
     let blocks = read::all(source).map(|block| block.map_err(storage_error));
     let store = app.stores.default();
     let (location, received) = writing::write(app, job, data, store, blocks).await?;
+    let limits = app.quota.of(&super::image(app, job).await?).await?;
     let mut tx = app.db.begin_write().await?;
+    if let Some(limits) = &limits {
+        quota::lock(&mut tx, &limits.project).await?;
+    }
     location::condemn_staged(&mut tx, &job.target, &store.id).await?;
-    import::staged(&mut tx, &location, &received).await?;
+    import::staged(&mut tx, &location, &received, limits.as_ref()).await?;
     Ok(tx)
 }
 
