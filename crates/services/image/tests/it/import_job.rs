@@ -80,7 +80,7 @@ impl Scenario<App> for World {
             data: serde_json::to_value(&data).unwrap(),
             request_id: None,
         };
-        store::import::begin(&self.app.db, &task, Status::Queued, Status::Importing, &stores, job)
+        store::import::begin(&self.app.db, &task, Status::Queued, Status::Importing, &stores, job, None)
             .await
             .unwrap();
         ferrostack_jobs::find_active(&self.app.db, &self.image).await.unwrap().unwrap().id
