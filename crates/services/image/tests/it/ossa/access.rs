@@ -339,7 +339,14 @@ async fn ossa_2013_007_nobody_learns_where_the_data_lies() {
                     !headers.contains("location") && !headers.contains(&store.to_lowercase()),
                     "{path}: {headers}"
                 );
-                let text = answer.text().await.unwrap();
+                let (status, text) = (answer.status(), answer.text().await.unwrap());
+                if path.ends_with("/locations") {
+                    // Compute's way to the data; policy gives it to services and administrators, as Glance does.
+                    assert_eq!(status == 200, who == "admin", "{who} {path}: {status} {text}");
+                    if who == "admin" {
+                        continue;
+                    }
+                }
                 assert!(!text.contains(&store) && !text.contains("file://"), "{who} {path}: {text}");
             }
             let (_, image) = cloud.get(who, &format!("/v2/images/{id}")).await;
