@@ -245,9 +245,18 @@ async fn prepare(
     if shape.path != req.path() {
         rewrite(req, &shape.path);
     }
-    let path = req.path().to_owned();
+    let mut path = req.path().to_owned();
     let nova = spec.style == Style::Nova;
-    let found = matcher.find(&path, req.method(), spec.style);
+    let mut found = matcher.find(&path, req.method(), spec.style);
+    // What has no version that Glance knows gets the list of those that it does, whatever the method.
+    let known = matches!(path.split('/').nth(1), Some("v2" | "healthcheck" | "metrics"));
+    if spec.style == Style::Glance && !known && (!found.path || path == "/") {
+        rewrite(req, "/");
+        // The answer to a HEAD still goes without its body.
+        req.head_mut().method = Method::GET;
+        path = "/".into();
+        found = matcher.find(&path, req.method(), spec.style);
+    }
     // Nova's CORS layer answers every OPTIONS, and a path without a version gets the list of versions.
     let free = matches!(path.as_str(), "/healthcheck" | "/metrics")
         || (nova && (*req.method() == Method::OPTIONS || !is_versioned(&path)));
@@ -346,7 +355,9 @@ fn reshape(style: Style, path: &str) -> Shape {
     // Glance: every minor version is the same API.
     if style == Style::Glance
         && let Some(first) = segments.first_mut()
-        && first.strip_prefix("v2.").is_some_and(|n| n.len() <= 2 && n.parse::<u8>().is_ok())
+        && first
+            .strip_prefix("v2.")
+            .is_some_and(|n| n.parse::<u8>().is_ok_and(|v| v <= 17 && v.to_string() == n))
     {
         *first = "v2";
     }

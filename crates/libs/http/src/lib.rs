@@ -9,6 +9,7 @@ mod edge;
 mod links;
 mod nova;
 mod paging;
+mod pprint;
 mod route;
 mod schema;
 mod server;

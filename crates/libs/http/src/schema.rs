@@ -93,6 +93,31 @@ impl Schema {
         }))
     }
 
+    /// The first complaint as Python's `jsonschema` prints it whole: the message, the part of the schema and the value.
+    pub fn explain(&self, value: &Value) -> Option<String> {
+        let error = self.0.iter_errors(value).next()?;
+        let path = error.schema_path().to_string();
+        let (parent, keyword) = path.rsplit_once('/').unwrap_or(("", &path));
+        let part = self.1.pointer(parent).unwrap_or(&self.1);
+        let index = |path: &str| -> String {
+            let parts = path.split('/').skip(1).map(unescape);
+            parts
+                .map(|p| {
+                    if p.bytes().all(|b| b.is_ascii_digit()) { format!("[{p}]") } else { format!("['{p}']") }
+                })
+                .collect()
+        };
+        let block = |value: &Value| crate::pprint::pformat(value).replace('\n', "\n    ");
+        Some(format!(
+            "{}\n\nFailed validating '{keyword}' in schema{}:\n    {}\n\nOn instance{}:\n    {}",
+            message(&error, &self.1),
+            index(parent),
+            block(part),
+            index(&error.instance_path().to_string()),
+            block(error.instance())
+        ))
+    }
+
     /// Every complaint, for tests of our own answers.
     pub fn complaints(&self, value: &Value) -> Vec<String> {
         self.0
@@ -267,6 +292,13 @@ fn shown(value: &Value) -> String {
         Value::String(s) => cut(s.clone()),
         other => python(other),
     }
+}
+
+/// The value as Python's `repr` prints it.
+pub(crate) fn repr(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, &mut out);
+    out
 }
 
 /// The value as Python's `repr` prints it, cut to a sane length.

@@ -159,8 +159,14 @@ fn register(config: &mut web::ServiceConfig, routes: &[Route], style: Style) {
         if head_too && rows.iter().any(|r| r.method == Method::GET) {
             allowed.push(Method::HEAD.to_string());
         }
-        // Glance names them as its router does: in the order of the table.
-        if style != Style::Glance {
+        // Glance names them as its router does: what reads and makes first, then in the order of the table.
+        if style == Style::Glance {
+            allowed.sort_by_key(|method| match method.as_str() {
+                "GET" => 0,
+                "POST" => 1,
+                _ => 2,
+            });
+        } else {
             allowed.sort();
             allowed.dedup();
         }

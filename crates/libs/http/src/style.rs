@@ -142,6 +142,8 @@ pub(crate) fn of_request(
 ) -> Option<(&'static str, String)> {
     let cut = |text: &str| escape(&text.chars().take(255).collect::<String>());
     let body = match error.kind {
+        // A handler's own text stands alone.
+        ErrorKind::MethodNotAllowed if error.public != explanation(405) => escape(&error.public),
         ErrorKind::MethodNotAllowed => {
             format!("The method {} is not allowed for this resource. <br /><br />\n", cut(method))
         }

@@ -9,6 +9,7 @@ mod image_fetch;
 mod image_import;
 mod image_metadefs;
 mod image_quota;
+mod image_records;
 mod image_storage;
 mod image_transfers;
 mod sections;
@@ -22,6 +23,7 @@ pub use image_fetch::ImageFetch;
 pub use image_import::ImageImport;
 pub use image_metadefs::ImageMetadefs;
 pub use image_quota::ImageQuota;
+pub use image_records::PropertyProtectionFormat;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
 pub use image_transfers::ImageTransfers;
 pub use sections::{

@@ -227,6 +227,12 @@ pub struct Image {
     pub transfers: crate::ImageTransfers,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
+    /// Whether the Image API v1 is served, which Glance had until Queens; `up` does, separate services do not.
+    pub v1_api: Option<bool>,
+    /// Glance's `property_protection_file`: who may create, read, update and delete which custom properties.
+    pub property_protection_file: Option<PathBuf>,
+    /// What that file names: roles, or rules of the policy.
+    pub property_protection_rule_format: crate::PropertyProtectionFormat,
     /// What may be fetched from elsewhere.
     pub fetch: crate::ImageFetch,
     /// Stores, and what clients are told about them.
@@ -261,6 +267,9 @@ impl Default for Image {
             reconcile_ms: 5000,
             transfers: crate::ImageTransfers::default(),
             policy_file: None,
+            v1_api: None,
+            property_protection_file: None,
+            property_protection_rule_format: crate::PropertyProtectionFormat::default(),
             fetch: crate::ImageFetch::default(),
             storage: crate::ImageStorage::default(),
             metadefs: crate::ImageMetadefs::default(),

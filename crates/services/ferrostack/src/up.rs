@@ -23,6 +23,7 @@ pub async fn run(args: StateArgs) -> anyhow::Result<()> {
     let mut dir = StateDir::prepare(&args)?;
     let _lock = dir.lock()?;
     dir.settings.identity.v2_api.get_or_insert(true);
+    dir.settings.image.v1_api.get_or_insert(true);
     let settings = &dir.settings;
     ferrostack_settings::init_telemetry(&settings.log)?;
     for file in ferrostack_settings::exposed(settings, args.config.as_deref()) {

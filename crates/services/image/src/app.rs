@@ -1,6 +1,6 @@
 //! What every handler and reconciler reaches.
 
-use crate::{fetch::Fetcher, stores::Stores};
+use crate::{fetch::Fetcher, protections::Protections, stores::Stores};
 use async_trait::async_trait;
 use ferrostack_bus::Bus;
 use ferrostack_client::ServiceClient;
@@ -56,6 +56,8 @@ pub struct App {
     pub quota: crate::quota::Quota,
     /// Uploads that may still begin: `image.transfers.uploads`.
     pub uploads: Arc<Semaphore>,
+    /// Who may do what to which custom properties.
+    pub protections: Protections,
     /// Fetches from addresses of users.
     pub fetcher: Fetcher,
     /// Calls to other services.
@@ -83,6 +85,10 @@ impl App {
             work: Notify::default(),
             quota: crate::quota::Quota::new(settings)?,
             uploads: Arc::new(Semaphore::new(settings.image.transfers.uploads)),
+            protections: Protections::open(
+                settings.image.property_protection_file.as_deref(),
+                settings.image.property_protection_rule_format,
+            )?,
             fetcher: Fetcher::new(&settings.image.fetch)?,
             client: ServiceClient::new(&settings.credentials)?,
             callers: Callers::default(),

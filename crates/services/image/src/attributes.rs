@@ -88,8 +88,7 @@ pub fn check_settable(name: &str, creating: bool) -> Result<()> {
 /// 400 in Glance's words if the attributes do not fit the schema or hold what a database cannot.
 pub fn validate(attributes: &Map<String, Value>) -> Result<()> {
     let value = Value::Object(attributes.clone());
-    if let Some(complaint) = SCHEMA.complaints(&value).into_iter().next() {
-        let detail = complaint.split_once(": ").map_or(complaint.as_str(), |(_, d)| d);
+    if let Some(detail) = SCHEMA.explain(&value) {
         return Err(Error::bad_request(format!("Provided object does not match schema 'image': {detail}")));
     }
     for (name, value) in attributes {

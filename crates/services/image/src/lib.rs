@@ -13,6 +13,7 @@ pub mod locations;
 pub mod metadefs;
 pub mod patch;
 pub mod policy;
+pub mod protections;
 pub mod query;
 pub mod quota;
 pub mod range;
@@ -23,6 +24,7 @@ pub mod store;
 pub mod stores;
 pub mod task;
 pub mod upload;
+pub mod v1;
 pub mod verify;
 pub mod view;
 
@@ -32,7 +34,6 @@ use ferrostack_db::Db;
 use ferrostack_http::{Running, ServiceSpec, Style, TokenVerifier, actix_web::web};
 use ferrostack_jobs::{Runner, RunnerOptions};
 use ferrostack_model::Result;
-use ferrostack_policy::Enforcer;
 use ferrostack_settings::Settings;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -73,16 +74,13 @@ pub async fn start(
     verifier: Arc<dyn TokenVerifier>,
     stop: CancellationToken,
 ) -> Result<Running> {
-    let policy = Arc::new(Enforcer::new(policy::RULES)?);
-    if let Some(file) = &settings.image.policy_file {
-        policy.load(file)?;
-    }
     let app = open(settings, bus).await?;
+    let policy = Arc::new(policy::enforcer(settings.image.policy_file.as_deref(), app.protections.rules())?);
     let data = web::Data::from(app.clone());
     let spec = ServiceSpec {
         name: "image",
         style: Style::Glance,
-        routes: routes::table(),
+        routes: routes::served(settings.image.v1_api.unwrap_or(false)),
         verifier,
         policy,
         health: app.clone(),

@@ -5,11 +5,24 @@ use crate::{
     image::{Image, Status},
 };
 use ferrostack_model::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The media types, 2.0 with `{"replace": "/name", "value": …}`, 2.1 with `{"op": "replace", "path": "/name", …}`.
 pub const MEDIA_TYPES: [&str; 2] =
     ["application/openstack-images-v2.0-json-patch", "application/openstack-images-v2.1-json-patch"];
+
+/// The body's schema, for the API reference: that of 2.1.
+pub fn schema() -> Value {
+    json!({"type": "array", "items": {
+        "type": "object",
+        "properties": {
+            "op": {"type": "string", "enum": ["add", "remove", "replace"]},
+            "path": {"type": "string", "description": "`/` and the attribute's name, with `~1` for `/` and `~0` for `~`"},
+            "value": {"description": "The new value; not for `remove`"},
+        },
+        "required": ["op", "path"],
+    }})
+}
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,8 @@ mod limits;
 mod listing;
 #[path = "it/locations.rs"]
 mod locations;
+#[path = "it/matrix.rs"]
+mod matrix;
 #[path = "it/metadefs.rs"]
 mod metadefs;
 #[path = "it/metadefs_standard.rs"]
@@ -62,6 +64,8 @@ mod policy;
 mod quotas;
 #[path = "it/races.rs"]
 mod races;
+#[path = "it/protections.rs"]
+mod protections;
 #[path = "it/refused.rs"]
 mod refused;
 #[path = "it/s3.rs"]
@@ -70,5 +74,7 @@ mod s3;
 mod stores;
 #[path = "it/transfer.rs"]
 mod transfer;
+#[path = "it/v1.rs"]
+mod v1;
 #[path = "it/wire.rs"]
 mod wire;

@@ -21,13 +21,13 @@ use std::time::Duration;
 /// The rows.
 pub fn routes() -> Vec<Route> {
     vec![
+        Route::get("/v2/images/{image_id}/file", || web::get().to(get_file))
+            .policy(&["download_image"])
+            .summary("Downloads the data, or a range of it."),
         Route::put("/v2/images/{image_id}/file", || web::put().to(put_file))
             .policy(&["upload_image"])
             .success(204)
             .summary("Uploads the data of a queued image."),
-        Route::get("/v2/images/{image_id}/file", || web::get().to(get_file))
-            .policy(&["download_image"])
-            .summary("Downloads the data, or a range of it."),
         Route::put("/v2/images/{image_id}/stage", || web::put().to(stage))
             .policy(&["modify_image"])
             .success(204)
@@ -55,7 +55,7 @@ async fn stage(
     take(app, ctx, req, path, body, "modify_image", Status::Uploading).await
 }
 
-async fn take(
+pub(super) async fn take(
     app: web::Data<App>,
     ctx: Ctx,
     req: HttpRequest,
@@ -118,14 +118,15 @@ fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Sizes
 
 /// `x-openstack-image-size`; 0 says nothing, as in Glance.
 fn declared_size(req: &HttpRequest) -> Result<Option<u64>> {
-    let Some(value) = req.headers().get("x-openstack-image-size") else { return Ok(None) };
+    let old = req.headers().get("x-image-meta-size").filter(|_| req.path().starts_with("/v1/"));
+    let Some(value) = req.headers().get("x-openstack-image-size").or(old) else { return Ok(None) };
     let size = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     let size = size.ok_or_else(|| Error::bad_request("Invalid or missing image size in request headers."))?;
     Ok((size > 0).then_some(size))
 }
 
 /// Reads on for a little, so that a client in the middle of sending gets to see why it was refused.
-async fn drain(body: &mut web::Payload) {
+pub(super) async fn drain(body: &mut web::Payload) {
     const MOST: usize = 64 << 20;
     let mut seen = 0;
     let _ = tokio::time::timeout(Duration::from_secs(2), async {
@@ -139,7 +140,12 @@ async fn drain(body: &mut web::Payload) {
     .await;
 }
 
-async fn get_file(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Path<String>) -> ApiResult {
+pub(super) async fn get_file(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    path: web::Path<String>,
+) -> ApiResult {
     let seen = load(&app, &ctx, &path).await?;
     seen.enforce(&ctx, "download_image")?;
     let image = seen.image;

@@ -6,7 +6,8 @@ use crate::{
     attributes,
     image::{Image, Status, Visibility},
     locations, patch,
-    query::ListQuery,
+    protections::Operation,
+    query::{Filter, ListQuery},
     reconcile,
     store::{self, list::Viewer},
     view,
@@ -43,6 +44,7 @@ pub fn routes() -> Vec<Route> {
                 "set_image_location",
                 "delete_image_location",
             ])
+            .body(patch::schema)
             .summary("Changes attributes by a JSON patch."),
         Route::delete("/v2/images/{image_id}", || web::delete().to(delete))
             .policy(&["delete_image"])
@@ -52,22 +54,38 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
-    let caller = ctx.caller()?.clone();
-    ctx.enforce("get_images", &[("project_id", caller.project_id())])?;
     let pairs = query_pairs(req.query_string());
-    let query = ListQuery::parse(&pairs)?;
+    let (images, next) = listed(&app, &ctx, &pairs).await?;
+    let images: Vec<_> = images.into_iter().map(|image| shown(&app, &ctx, image)).collect();
+    json(&view::image::images(images, &pairs, next.as_deref()))
+}
+
+/// The page of a list that a query asks for, and the id after which more may follow.
+pub(super) async fn listed(
+    app: &App,
+    ctx: &Ctx,
+    pairs: &[(String, String)],
+) -> Result<(Vec<Image>, Option<String>)> {
+    let caller = ctx.caller()?.clone();
+    let query = ListQuery::parse(pairs)?;
+    ctx.enforce("get_images", &[("project_id", caller.project_id())])?;
     let marker = match query.marker.as_deref() {
         None => None,
-        Some(marker) => match load(&app, &ctx, marker).await {
+        Some(marker) => match load(app, ctx, marker).await {
             Ok(seen) => Some(seen.image),
             Err(error) if error.kind == ErrorKind::NotFound => {
-                return Err(Error::bad_request(error.public).into());
+                return Err(Error::bad_request(error.public));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         },
     };
-    if query.limit == 0 {
-        return json(&view::image::images(Vec::new(), &pairs, None));
+    // Nobody finds out by asking what it may not read.
+    let hidden = query.filters.iter().any(|filter| match filter {
+        Filter::Property(name, _) => !app.protections.allow(ctx, name, Operation::Read),
+        _ => false,
+    });
+    if query.limit == 0 || hidden {
+        return Ok((Vec::new(), None));
     }
     let viewer = Viewer { project: caller.project_id().to_owned(), admin: caller.is_admin() };
     let mut images = store::list::list(&app.db, &query, &viewer, marker.as_ref()).await?;
@@ -79,13 +97,39 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
         let member = image.visibility == Visibility::Shared && !owns && !viewer.admin;
         ctx.may("get_image", &image.target(caller.project_id(), member))
     });
-    let images: Vec<_> =
-        images.iter().map(|image| view::image::image(image, whereabouts(&app, &ctx, image))).collect();
-    json(&view::image::images(images, &pairs, next.as_deref()))
+    Ok((images, next))
+}
+
+/// The record as the caller may see it.
+pub(super) fn shown(app: &App, ctx: &Ctx, image: Image) -> Value {
+    let image = app.protections.readable(ctx, image);
+    view::image::image(&image, whereabouts(app, ctx, &image))
+}
+
+async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
+    let Value::Object(attributes) = &body.0 else {
+        return Err(Error::bad_request("Request body must be a JSON object.").into());
+    };
+    let image = made(&app, &ctx, attributes).await?;
+    let mut answer = HttpResponse::Created();
+    if app.stores.named() {
+        answer.insert_header(("OpenStack-image-store-ids", app.stores.ids()));
+    }
+    Ok(answer
+        .insert_header((header::LOCATION, format!("{}/v2/images/{}", base_url(&req), image.id)))
+        .insert_header(("OpenStack-image-import-methods", super::info::IMPORT_METHODS.join(",")))
+        .json(shown(&app, &ctx, image)))
+}
+
+/// Makes a record with these attributes; 400, 403 or 409 in Glance's words if that cannot or may not be.
+pub(super) async fn made(app: &App, ctx: &Ctx, attributes: &Map<String, Value>) -> Result<Image> {
+    let image = build(app, ctx, attributes)?;
+    app.quota.insert(&app.db, &image).await?;
+    Ok(image)
 }
 
 /// A new image with `attributes`, if the caller may make it.
-pub(super) fn build(ctx: &Ctx, attributes: &Map<String, Value>) -> Result<Image> {
+pub(super) fn build(app: &App, ctx: &Ctx, attributes: &Map<String, Value>) -> Result<Image> {
     let caller = ctx.caller()?;
     attributes::check_new(attributes)?;
     let now = Timestamp::now();
@@ -130,23 +174,8 @@ pub(super) fn build(ctx: &Ctx, attributes: &Map<String, Value>) -> Result<Image>
         }
     })?;
     check_visibility(ctx, None, &image)?;
+    app.protections.check_new(ctx, &image)?;
     Ok(image)
-}
-
-async fn create(app: web::Data<App>, ctx: Ctx, req: HttpRequest, body: JsonBody) -> ApiResult {
-    let Value::Object(attributes) = &body.0 else {
-        return Err(Error::bad_request("Request body must be a JSON object.").into());
-    };
-    let image = build(&ctx, attributes)?;
-    app.quota.insert(&app.db, &image).await?;
-    let mut answer = HttpResponse::Created();
-    if app.stores.named() {
-        answer.insert_header(("OpenStack-image-store-ids", app.stores.ids()));
-    }
-    Ok(answer
-        .insert_header((header::LOCATION, format!("{}/v2/images/{}", base_url(&req), image.id)))
-        .insert_header(("OpenStack-image-import-methods", super::info::IMPORT_METHODS.join(",")))
-        .json(view::image::image(&image, whereabouts(&app, &ctx, &image))))
 }
 
 /// public and community need a right of their own.
@@ -164,7 +193,7 @@ fn check_visibility(ctx: &Ctx, before: Option<Visibility>, image: &Image) -> Res
 
 async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
     let seen = load(&app, &ctx, &path).await?;
-    json(&view::image::image(&seen.image, whereabouts(&app, &ctx, &seen.image)))
+    json(&shown(&app, &ctx, seen.image))
 }
 
 async fn update(
@@ -181,32 +210,44 @@ async fn update(
     let JsonBody(body) = super::json_body(&req, payload).await?;
     let (body, edits) = locations::split(body, media_type == patch::MEDIA_TYPES[0])?;
     let operations = patch::parse(&body, media_type)?;
+    let image = changed(&app, &ctx, &path, &edits, |image| patch::apply(image, &operations)).await?;
+    json(&shown(&app, &ctx, image))
+}
+
+/// Changes the record to what `make` makes of the part that the caller may read, and its locations by `edits`.
+pub(super) async fn changed(
+    app: &App,
+    ctx: &Ctx,
+    id: &str,
+    edits: &[locations::Edit],
+    make: impl Fn(&Image) -> Result<Image>,
+) -> Result<Image> {
     // Locations and the rest are two transactions: the rest is looked at first, and written last.
     let mut relocated = false;
     for _ in 0..ATTEMPTS {
-        let seen = load(&app, &ctx, &path).await?;
-        seen.enforce(&ctx, "modify_image")?;
-        let changed = patch::apply(&seen.image, &operations)?;
-        check_change(&ctx, &seen, &changed)?;
+        let seen = load(app, ctx, id).await?;
+        seen.enforce(ctx, "modify_image")?;
+        let changed = make(&app.protections.readable(ctx, seen.image.clone()))?;
+        let changed = app.protections.merge(ctx, &seen.image, changed)?;
+        check_change(ctx, &seen, &changed)?;
         if !edits.is_empty() && !relocated {
-            for edit in &edits {
-                seen.enforce(&ctx, edit.rule())?;
+            for edit in edits {
+                seen.enforce(ctx, edit.rule())?;
             }
-            let moved = locations::apply(&app, &seen.image, &edits).await?;
+            let moved = locations::apply(app, &seen.image, edits).await?;
             let limits = app.quota.of(&seen.image).await?;
             let done = store::place::edit(&app.db, &seen.image, &moved, limits.as_ref()).await?;
             relocated = done == Change::Updated;
             if relocated {
-                reconcile::objects::remove_now(&app, &seen.image.id).await;
+                reconcile::objects::remove_now(app, &seen.image.id).await;
             }
             continue;
         }
         if changed == seen.image || store::image::update(&app.db, &changed).await? == Change::Updated {
-            let seen = load(&app, &ctx, &path).await?;
-            return json(&view::image::image(&seen.image, whereabouts(&app, &ctx, &seen.image)));
+            return Ok(load(app, ctx, id).await?.image);
         }
     }
-    Err(Error::conflict("The image is changed by others all the time. Please try again.").into())
+    Err(Error::conflict("The image is changed by others all the time. Please try again."))
 }
 
 fn check_change(ctx: &Ctx, seen: &Seen, changed: &Image) -> Result<()> {
@@ -229,26 +270,31 @@ fn unsupported_patch() -> HttpResponse {
 }
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
+    removed(&app, &ctx, &path).await?;
+    no_content()
+}
+
+/// Deletes the image and its data.
+pub(super) async fn removed(app: &App, ctx: &Ctx, id: &str) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let seen = load(&app, &ctx, &path).await.map_err(|error| match error.kind {
+        let seen = load(app, ctx, id).await.map_err(|error| match error.kind {
             ErrorKind::NotFound => {
-                let short: String = path.chars().take(255).collect();
+                let short: String = id.chars().take(255).collect();
                 Error::not_found(format!("Failed to find image {short} to delete"))
             }
             _ => error,
         })?;
-        seen.enforce(&ctx, "delete_image")?;
+        seen.enforce(ctx, "delete_image")?;
         if seen.image.protected {
             return Err(Error::forbidden(format!(
                 "Image {} is protected and cannot be deleted.",
                 seen.image.id
-            ))
-            .into());
+            )));
         }
         if store::image::delete(&app.db, &seen.image, &app.stores.default().id).await? == Change::Updated {
-            reconcile::objects::remove_now(&app, &seen.image.id).await;
-            return no_content();
+            reconcile::objects::remove_now(app, &seen.image.id).await;
+            return Ok(());
         }
     }
-    Err(Error::conflict("The image is changed by others all the time. Please try again.").into())
+    Err(Error::conflict("The image is changed by others all the time. Please try again."))
 }

@@ -2,9 +2,9 @@
 
 use super::{Seen, load_parent};
 use crate::{app::App, image::Visibility, store, view};
-use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, actix_web::web, json, no_content};
+use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, actix_web::web, json as answer, no_content};
 use ferrostack_model::{Error, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The rows.
 pub fn routes() -> Vec<Route> {
@@ -14,12 +14,16 @@ pub fn routes() -> Vec<Route> {
             .summary("Lists the projects an image is shared with."),
         Route::post("/v2/images/{image_id}/members", || web::post().to(create))
             .policy(&["add_member"])
+            .body(|| json!({"type": "object", "required": ["member"], "properties": {
+                "member": {"type": "string", "minLength": 1, "maxLength": 255, "description": "The project's id"}}}))
             .summary("Shares an image with a project."),
         Route::get("/v2/images/{image_id}/members/{member_id}", || web::get().to(show))
             .policy(&["get_member"])
             .summary("Shows a member."),
         Route::put("/v2/images/{image_id}/members/{member_id}", || web::put().to(update))
             .policy(&["modify_member"])
+            .body(|| json!({"type": "object", "required": ["status"], "properties": {
+                "status": {"type": "string", "enum": ["pending", "accepted", "rejected"]}}}))
             .summary("Accepts or rejects a shared image."),
         Route::delete("/v2/images/{image_id}/members/{member_id}", || web::delete().to(delete))
             .policy(&["delete_member"])
@@ -61,7 +65,7 @@ async fn list(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResu
     if !sees_all(&ctx, &seen) {
         members.retain(|m| m.member == seen.project);
     }
-    json(&view::member::members(&members))
+    answer(&view::member::members(&members))
 }
 
 /// The project to share with; Glance reads the body before it looks for the image.
@@ -80,7 +84,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, path: web::Path<String>, body: Js
     let seen = load_parent(&app, &ctx, &path).await?;
     check_shared(&seen, "create")?;
     seen.enforce(&ctx, "add_member")?;
-    json(&view::member::member(&store::member::insert(&app.db, &seen.image.id, member).await?))
+    answer(&view::member::member(&store::member::insert(&app.db, &seen.image.id, member).await?))
 }
 
 async fn find(app: &App, ctx: &Ctx, seen: &Seen, member: &str) -> Result<crate::image::Member> {
@@ -96,7 +100,7 @@ async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) 
     check_shared(&seen, "show")?;
     // As Glance: who may not know learns nothing.
     seen.enforce(&ctx, "get_member").map_err(|e| Error::not_found(e.public))?;
-    json(&view::member::member(&find(&app, &ctx, &seen, &path.1).await?))
+    answer(&view::member::member(&find(&app, &ctx, &seen, &path.1).await?))
 }
 
 async fn update(
@@ -121,7 +125,7 @@ async fn update(
     if !store::member::update(&app.db, &seen.image.id, &member.member, status).await? {
         return Err(no_member(&member.member, &seen.image.id).into());
     }
-    json(&view::member::member(&find(&app, &ctx, &seen, &path.1).await?))
+    answer(&view::member::member(&find(&app, &ctx, &seen, &path.1).await?))
 }
 
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {

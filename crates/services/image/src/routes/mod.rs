@@ -1,6 +1,7 @@
 //! The route table: one module a noun, each with its own rows.
 
 mod actions;
+mod cache;
 mod data;
 mod images;
 mod import;
@@ -12,6 +13,7 @@ mod schemas;
 mod stores;
 mod tags;
 mod tasks;
+mod v1;
 mod versions;
 
 pub use schemas::IMAGE as IMAGE_SCHEMA;
@@ -39,10 +41,25 @@ pub fn table() -> Vec<Route> {
         locations::routes(),
         tasks::routes(),
         metadefs::routes(),
+        cache::routes(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Every route of v1, there with `image.v1_api`.
+pub fn v1_table() -> Vec<Route> {
+    v1::routes()
+}
+
+/// What is served, with v1 or without.
+pub fn served(v1_api: bool) -> Vec<Route> {
+    let mut routes = table();
+    if v1_api {
+        routes.extend(v1_table());
+    }
+    routes
 }
 
 /// An image that the caller may see, with what it may do to it.

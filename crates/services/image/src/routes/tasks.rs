@@ -200,7 +200,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, body: JsonBody) -> ApiResult {
     if declared != format {
         return Err(bad("'import_from_format' must be the image's disk_format".into()).into());
     }
-    let image = images::build(&ctx, &properties)?;
+    let image = images::build(&app, &ctx, &properties)?;
     let caller = ctx.caller()?;
     let task = import::new_task(task::IMPORT, caller, &ctx, &image.id, input);
     let stores = vec![app.stores.default().id.clone()];

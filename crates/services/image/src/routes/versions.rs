@@ -22,10 +22,6 @@ pub fn routes() -> Vec<Route> {
         Route::get("/v2/", || web::get().to(choices))
             .success(300)
             .summary("Lists the API versions to callers with a token."),
-        Route::get("/v1/{path:.*}", || web::get().to(choices))
-            .public()
-            .success(300)
-            .summary("The removed v1 API: lists the versions that exist."),
     ]
 }
 

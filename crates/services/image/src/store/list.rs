@@ -154,14 +154,9 @@ fn ordered(sql: &mut Sql, query: &ListQuery) {
 fn condition(sql: &mut Sql, filter: &Filter) {
     match filter {
         Filter::Text(_, values) if values.is_empty() => sql.push("1 = 0"),
-        Filter::Text(Text::OsHashAlgo, values) => sql.push(if values.iter().any(|v| v == "sha512") {
-            "(os_hash_value IS NOT NULL AND status IN ('active', 'deactivated'))"
-        } else {
-            "1 = 0"
-        }),
         Filter::Text(key, values) => {
             // What is shown of the data is not what is staged.
-            if matches!(key, Text::Checksum | Text::OsHashValue) {
+            if matches!(key, Text::Checksum | Text::OsHashValue | Text::OsHashAlgo) {
                 sql.push("status IN ('active', 'deactivated') AND ");
             }
             sql.push(match key {
@@ -173,7 +168,7 @@ fn condition(sql: &mut Sql, filter: &Filter) {
                 Text::Checksum => "checksum",
                 Text::OsHashValue => "os_hash_value",
                 Text::Owner => "owner",
-                Text::OsHashAlgo => "id",
+                Text::OsHashAlgo => "os_hash_algo",
             });
             sql.push(" IN ");
             sql.bind_list(values.iter().cloned());

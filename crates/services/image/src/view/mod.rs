@@ -5,3 +5,4 @@ pub mod member;
 pub mod metadefs;
 pub mod task;
 pub mod usage;
+pub mod v1;

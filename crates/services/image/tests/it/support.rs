@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 pub const PROJECT_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const PROJECT_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub const PROJECT_C: &str = "cccccccccccccccccccccccccccccccc";
+pub const PROJECT_D: &str = "dddddddddddddddddddddddddddddddd";
+pub const PROJECT_E: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
 
 struct Tokens(HashMap<&'static str, Arc<Caller>>);
 
@@ -70,6 +73,15 @@ fn caller(project: &str, roles: &[&str]) -> Arc<Caller> {
     })
 }
 
+/// A token that is not for a project: of the system, of a domain, or of nothing.
+fn elsewhere(scope: &str, roles: &[&str]) -> Arc<Caller> {
+    let mut caller = Caller::clone(&caller(PROJECT_A, roles));
+    caller.claims.project = None;
+    caller.claims.system = scope == "system";
+    caller.claims.domain = (scope == "domain").then(|| caller.claims.dom.clone());
+    Arc::new(caller)
+}
+
 fn tokens() -> Arc<dyn TokenVerifier> {
     let admin = &["admin", "manager", "member", "reader"][..];
     Arc::new(Tokens(HashMap::from([
@@ -78,6 +90,17 @@ fn tokens() -> Arc<dyn TokenVerifier> {
         ("reader", caller(PROJECT_A, &["reader"])),
         ("nobody", caller(PROJECT_A, &[])),
         ("other", caller(PROJECT_B, &["member", "reader"])),
+        ("manager", caller(PROJECT_A, &["manager", "member", "reader"])),
+        ("admin elsewhere", caller(PROJECT_E, admin)),
+        ("reader of B", caller(PROJECT_B, &["reader"])),
+        ("member of C", caller(PROJECT_C, &["member", "reader"])),
+        ("member of D", caller(PROJECT_D, &["member", "reader"])),
+        ("stranger", caller(PROJECT_E, &["member", "reader"])),
+        ("service", caller(PROJECT_E, &["service"])),
+        ("system admin", elsewhere("system", admin)),
+        ("system reader", elsewhere("system", &["reader"])),
+        ("domain admin", elsewhere("domain", admin)),
+        ("unscoped", elsewhere("", &[])),
     ])))
 }
 
