@@ -338,10 +338,11 @@ struct Shape {
     legacy: bool,
 }
 
-/// `//` is `/`; Nova: `/v2` is `/v2.1` and a project id after it is taken out; Glance: `/v2.N` is `/v2`; Neutron: `.json` goes.
+/// `//` is `/`, and a `/` at the end counts for nothing but in Glance; Nova: `/v2` is `/v2.1` and a project id after it is taken out; Glance: `/v2.N` is `/v2`; Neutron: `.json` goes.
 fn reshape(style: Style, path: &str) -> Shape {
     let mut segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-    let slash = path.ends_with('/') && segments.len() == 1;
+    let slash =
+        path.ends_with('/') && (segments.len() == 1 || style == Style::Glance && !segments.is_empty());
     let (mut project_id, mut legacy) = (None, false);
     if style == Style::Nova && segments.len() > 1 && matches!(segments[0], "v2" | "v2.1") {
         legacy = segments[0] == "v2";
@@ -572,6 +573,7 @@ mod tests {
         assert_eq!(reshape(Style::Nova, "/v2.1/").path, "/v2.1/");
         assert_eq!(reshape(Style::Neutron, "/v2.0/networks.json").path, "/v2.0/networks");
         assert_eq!(reshape(Style::Glance, "/v2/images").path, "/v2/images");
+        assert_eq!(reshape(Style::Glance, "/v2/images/").path, "/v2/images/");
         assert_eq!(reshape(Style::Glance, "/v2.9/images").path, "/v2/images");
         assert_eq!(reshape(Style::Glance, "/v2.x/images").path, "/v2.x/images");
         assert_eq!(reshape(Style::Keystone, "//v3//users").path, "/v3/users");

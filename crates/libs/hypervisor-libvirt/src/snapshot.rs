@@ -102,7 +102,7 @@ fn room(root: &Path, overlay: &Overlay, wish: &SnapshotWish) -> Result<()> {
     let base = overlay.base.as_deref().map_or(0, |base| allocated(base).unwrap_or(0));
     let directory = wish.to.parent().unwrap_or(Path::new("/"));
     let there = nix::sys::statvfs::statvfs(directory).map_err(|e| fail(&e))?;
-    let free = u64::from(there.blocks_available()).saturating_mul(there.fragment_size());
+    let free = there.blocks_available().saturating_mul(there.fragment_size());
     let wanted = own.saturating_add(base).saturating_mul(2);
     if free < wanted {
         return Err(Error::new(ErrorKind::Internal, "The host has too little disk space for the snapshot.")

@@ -260,7 +260,7 @@ mod tests {
         let lanes = [Lane::new(Scribe::new(0, 0)), Lane::new(slow)];
         let mut expected = Vec::new();
         for n in 0..4000_u32 {
-            let chunk: Vec<u8> = (0..n % 5000).map(|i| (i * n >> 3) as u8).collect();
+            let chunk: Vec<u8> = (0..n % 5000).map(|i| ((i * n) >> 3) as u8).collect();
             expected.extend_from_slice(&chunk);
             gatherer.push(chunk.into());
             if gatherer.is_full() {

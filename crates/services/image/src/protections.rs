@@ -166,9 +166,12 @@ fn allowed(value: &str, format: Format) -> Result<Allowed, String> {
     }
 }
 
+/// A section's name and its options.
+type Options = (String, BTreeMap<String, String>);
+
 /// Sections in their order with their options, as Python's `ConfigParser` reads them.
-fn ini(text: &str) -> Result<Vec<(String, BTreeMap<String, String>)>, String> {
-    let mut sections: Vec<(String, BTreeMap<String, String>)> = Vec::new();
+fn ini(text: &str) -> Result<Vec<Options>, String> {
+    let mut sections: Vec<Options> = Vec::new();
     let mut last: Option<String> = None;
     for (number, line) in text.lines().enumerate() {
         let trimmed = line.trim();

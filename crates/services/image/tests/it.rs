@@ -60,12 +60,12 @@ mod outages;
 mod patches;
 #[path = "it/policy.rs"]
 mod policy;
+#[path = "it/protections.rs"]
+mod protections;
 #[path = "it/quotas.rs"]
 mod quotas;
 #[path = "it/races.rs"]
 mod races;
-#[path = "it/protections.rs"]
-mod protections;
 #[path = "it/refused.rs"]
 mod refused;
 #[path = "it/s3.rs"]

@@ -71,7 +71,7 @@ async fn a_running_guest_is_copied_and_its_copy_boots() {
 
     let qcow2 = wish(&lab, "live", SnapshotFormat::Qcow2);
     assert_eq!(driver.snapshot(id, &qcow2).await.unwrap(), PowerState::Running);
-    assert_eq!(left(&lab), [qcow2.to.clone()], "nothing beside the copy");
+    assert_eq!(left(&lab), std::slice::from_ref(&qcow2.to), "nothing beside the copy");
     let info = run("qemu-img", &["info", "--output=json", qcow2.to.to_str().unwrap()]);
     assert!(!info.contains("backing-filename"), "{info}");
     let content = raw_of(&qcow2.to);

@@ -166,7 +166,7 @@ fn zip(source: &Source<'_>) -> Checked<()> {
         return refuse(format!("it holds {} files instead of one", end.le16(10)?));
     }
     let (bytes, offset) = (u64::from(end.le32(12)?), u64::from(end.le32(16)?));
-    if bytes > LONGEST || bytes < 46 {
+    if !(46..=LONGEST).contains(&bytes) {
         return refuse("its directory is damaged");
     }
     let entry = source.get(offset, bytes)?;

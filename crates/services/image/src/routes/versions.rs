@@ -1,5 +1,6 @@
 //! Version discovery.
 
+use crate::app::App;
 use ferrostack_http::{
     ApiResult, Route,
     actix_web::{HttpRequest, HttpResponse, web},
@@ -7,9 +8,12 @@ use ferrostack_http::{
 };
 use serde_json::{Value, json};
 
-/// The minor versions all of whose promises are kept, newest first; see the edge for the paths.
-/// 2.8 and 2.10 to 2.14 need several stores or a cache, 2.17 the location API.
-const MINORS: &[&str] = &["v2.15", "v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0"];
+/// The minor versions in Glance's order; see the edge for the paths. 2.8 and 2.10 to 2.13 are about several stores, 2.14 and
+/// 2.16 about a cache, which there is none of.
+const WITH_STORES: &[&str] = &["v2.15", "v2.13", "v2.12", "v2.11", "v2.10", "v2.9", "v2.8"];
+const WITH_ONE_STORE: &[&str] = &["v2.15", "v2.9"];
+const ALWAYS: &[&str] = &[CURRENT, "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0"];
+const CURRENT: &str = "v2.17";
 
 /// The rows.
 pub fn routes() -> Vec<Route> {
@@ -25,23 +29,24 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn document(req: &HttpRequest) -> Value {
+fn document(app: &App, req: &HttpRequest) -> Value {
     let href = format!("{}/v2/", base_url(req));
-    let versions: Vec<_> = MINORS
+    let first = if app.stores.named() { WITH_STORES } else { WITH_ONE_STORE };
+    let versions: Vec<_> = first
         .iter()
-        .enumerate()
-        .map(|(i, id)| {
-            let status = if i == 0 { "CURRENT" } else { "SUPPORTED" };
+        .chain(ALWAYS)
+        .map(|id| {
+            let status = if *id == CURRENT { "CURRENT" } else { "SUPPORTED" };
             json!({"id": id, "status": status, "links": [{"rel": "self", "href": href}]})
         })
         .collect();
     json!({"versions": versions})
 }
 
-async fn choices(req: HttpRequest) -> ApiResult {
-    Ok(HttpResponse::MultipleChoices().json(document(&req)))
+async fn choices(app: web::Data<App>, req: HttpRequest) -> ApiResult {
+    Ok(HttpResponse::MultipleChoices().json(document(&app, &req)))
 }
 
-async fn list(req: HttpRequest) -> ApiResult {
-    Ok(HttpResponse::Ok().json(document(&req)))
+async fn list(app: web::Data<App>, req: HttpRequest) -> ApiResult {
+    Ok(HttpResponse::Ok().json(document(&app, &req)))
 }

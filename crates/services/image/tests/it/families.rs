@@ -172,18 +172,18 @@ fn img_20_hostile_members() {
         ("pax size", tar_of(&[pax("size=1"), member(b'0', "x", "", b"x")])),
         ("pax damaged", tar_of(&[member(b'x', "pax", "", b"99 path=x\n"), member(b'0', "x", "", b"x")])),
         ("pax without a length", tar_of(&[member(b'x', "pax", "", b"path"), member(b'0', "x", "", b"x")])),
-        ("wrong checksum", corpus::with(tar_of(&[ovf.clone()]), |b| b[0] = b'e')),
+        ("wrong checksum", corpus::with(tar_of(std::slice::from_ref(&ovf)), |b| b[0] = b'e')),
         ("cut", corpus::with(tar_of(&[member(b'0', "x", "", &[1; 5000])]), |b| b.truncate(2048))),
         (
             "size without bound",
-            corpus::with(tar_of(&[ovf.clone()]), |b| {
+            corpus::with(tar_of(std::slice::from_ref(&ovf)), |b| {
                 corpus::put(b, 124, &[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
                 corpus::tar_sum(b);
             }),
         ),
         (
             "negative size",
-            corpus::with(tar_of(&[ovf.clone()]), |b| {
+            corpus::with(tar_of(std::slice::from_ref(&ovf)), |b| {
                 corpus::put(b, 124, &[0xff; 12]);
                 corpus::tar_sum(b);
             }),

@@ -73,10 +73,7 @@ async fn failed(cloud: &Cloud, id: &str, why: &str) {
     }
     assert_eq!(image.get("os_glance_import_task"), None);
     assert_eq!(image["os_glance_importing_to_stores"], "");
-    eventually("nothing is left", async || {
-        cloud.store.exists().then(|| cloud.stored()).unwrap_or_default().is_empty()
-    })
-    .await;
+    eventually("nothing is left", async || !cloud.store.exists() || cloud.stored().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

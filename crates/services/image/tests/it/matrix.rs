@@ -596,7 +596,7 @@ async fn the_table_is_glances() {
             if allow == "-" || !whole {
                 continue;
             }
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             let refused = cloud.call("admin", Method::TRACE, &path).send().await.unwrap();
             assert_eq!(refused.status(), 405, "{path}");
             assert_eq!(refused.headers()["allow"], allow, "{path}");

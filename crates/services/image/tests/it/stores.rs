@@ -295,7 +295,8 @@ async fn settings_that_cannot_work_are_named() {
         }
     };
     let same: PathBuf = directory.path().join("cheap");
-    let cases: [(&dyn Fn(&mut Settings), &str); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Settings);
+    let cases: [(Change<'_>, &str); 4] = [
         (&|s| s.image.storage.default_store = "gold".into(), "there is no store gold"),
         (
             &|s| s.image.storage.stores.get_mut("fast").unwrap().directory = None,

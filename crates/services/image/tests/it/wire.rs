@@ -84,9 +84,9 @@ fn same_json(ours: &str, theirs: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<serde_json::Value>(text);
     let keys = |value: &serde_json::Value| {
         let custom = ["foo", "hw_disk_bus"];
-        let keys =
+        let keys: Option<Vec<String>> =
             value.as_object().map(|o| o.keys().filter(|k| !custom.contains(&k.as_str())).cloned().collect());
-        keys.unwrap_or_else(Vec::new)
+        keys.unwrap_or_default()
     };
     match (read(ours), read(theirs)) {
         (Ok(a), Ok(b)) => a == b && keys(&a) == keys(&b),
