@@ -122,7 +122,7 @@ mod tests {
         let expected = "{'type': ['null', 'string'],\n 'description': 'Descriptive name for the image',\n 'maxLength': 255}";
         assert_eq!(pformat(&long), expected);
         let text = json!("word ".repeat(20).trim_end());
-        let expected = "('word word word word word word word word word word word word word word '\n 'word word word word word word')";
+        let expected = "('word word word word word word word word word word word word word '\n 'word word word word word word word')";
         assert_eq!(pformat(&text), expected);
         assert_eq!(pformat(&json!(["x".repeat(80)])), format!("['{}']", "x".repeat(80)));
     }
