@@ -37,6 +37,14 @@ impl HttpStore {
         self.fetcher.get(&url, &ask).await.map_err(failed)
     }
 
+    /// The size that a server tells only who asks for nothing else.
+    async fn size(&self, url: &str) -> io::Result<Option<u64>> {
+        let url =
+            self.fetcher.read(url).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))?;
+        let ask = Ask { head: true, range: None, limit: self.limit };
+        Ok(self.fetcher.get(&url, &ask).await.map_err(failed)?.size)
+    }
+
     /// The bytes `part`, from a server that knows ranges or from one that does not.
     async fn part(&self, url: &str, part: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
         let fetched = self.get(url, Some(part.clone())).await?;
@@ -83,7 +91,10 @@ impl Store for HttpStore {
         let fetched = self.wait(self.get(name, None))?;
         let unknown =
             || io::Error::new(io::ErrorKind::InvalidData, "the server does not say how long the data is");
-        let size = fetched.size.ok_or_else(unknown)?;
+        let size = match fetched.size {
+            Some(size) => size,
+            None => self.wait(self.size(name))?.ok_or_else(unknown)?,
+        };
         let whole = Mutex::new(Some(fetched.body));
         Ok(Opened::Remote(Box::new(Object {
             store: self.clone(),

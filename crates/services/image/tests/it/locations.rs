@@ -414,3 +414,24 @@ async fn what_changes_elsewhere_is_not_served() {
     })
     .await;
 }
+
+/// As the server of tempest's HashCalculationRemoteDeletionTest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_only_head_tells_is_asked_for() {
+    let web = Web::start(|head, stream| async move {
+        let answer = if head.starts_with("HEAD") {
+            "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+        } else {
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabcdef"
+        };
+        write(stream, Arc::new(answer.as_bytes().to_vec())).await;
+    })
+    .await;
+    each_with(open_to(&web), async |cloud| {
+        let id = cloud.create(json!({})).await;
+        let (status, image) = patch(cloud, "member", &id, add(&web.url("/image"))).await;
+        assert_eq!((status, &image["size"]), (StatusCode::OK, &json!(6)), "{image}");
+        assert_eq!(get(cloud, &id).await, (200, Some(b"abcdef".to_vec())));
+    })
+    .await;
+}
