@@ -91,11 +91,15 @@ impl Store for HttpStore {
         let fetched = self.wait(self.get(name, None))?;
         let unknown =
             || io::Error::new(io::ErrorKind::InvalidData, "the server does not say how long the data is");
-        let size = match fetched.size {
-            Some(size) => size,
-            None => self.wait(self.size(name))?.ok_or_else(unknown)?,
+        let (size, whole) = match fetched.size {
+            Some(size) => (size, Some(fetched.body)),
+            None => {
+                // A server may answer one request after the other.
+                drop(fetched);
+                (self.wait(self.size(name))?.ok_or_else(unknown)?, None)
+            }
         };
-        let whole = Mutex::new(Some(fetched.body));
+        let whole = Mutex::new(whole);
         Ok(Opened::Remote(Box::new(Object {
             store: self.clone(),
             url: name.to_owned(),
