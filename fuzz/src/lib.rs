@@ -15,6 +15,8 @@ pub mod patch;
 pub mod query;
 #[path = "../../crates/services/image/src/range.rs"]
 pub mod range;
+#[path = "../../crates/services/image/src/v1.rs"]
+pub mod v1;
 
 /// Addresses that clients give.
 #[path = "../../crates/services/image/src/fetch"]
@@ -49,6 +51,14 @@ pub mod store {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Location;
     }
+}
+
+/// Lines of `name: value`, like a server hands them to a handler.
+pub fn headers(data: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    data.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        Some((std::str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
+    })
 }
 
 /// `a=b&c=d` as pairs, like a server hands them to a handler.

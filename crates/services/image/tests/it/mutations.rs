@@ -137,6 +137,20 @@ fn fetch_url_mutations() {
 }
 
 #[test]
+fn v1_headers_mutations() {
+    mutated("v1_headers", |data| {
+        let lines = data.split(|byte| *byte == b'\n').filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((std::str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
+        });
+        match ferrostack_image::v1::parse(lines) {
+            Ok(meta) => assert!(!meta.attributes.contains_key("status"), "{meta:?}"),
+            refused => client_error(refused),
+        }
+    });
+}
+
+#[test]
 fn metadef_schema_mutations() {
     let now = Timestamp::now();
     mutated("metadef_schema", |data| {
