@@ -42,6 +42,8 @@ mod lifecycle;
 mod limits;
 #[path = "it/listing.rs"]
 mod listing;
+#[path = "it/location_job.rs"]
+mod location_job;
 #[path = "it/locations.rs"]
 mod locations;
 #[path = "it/matrix.rs"]
