@@ -216,8 +216,12 @@ async fn r62_the_answer_to_the_commit_is_lost() {
         for _ in 0..5 {
             let id = cloud.create(json!({})).await;
             let data = pattern(300_000);
+            let feed = cloud.feed("member", &id, &[]);
+            feed.send(data.clone()).await;
+            eventually("saving", async || cloud.show(&id).await["status"] == "saving").await;
+            // The next COMMIT is the one that makes the image active.
             proxy.lose_commit.store(true, Ordering::SeqCst);
-            let (status, text) = cloud.upload("member", &id, data.clone()).await;
+            let (status, text) = feed.end().await;
             assert!(!proxy.lose_commit.load(Ordering::SeqCst), "a COMMIT was seen");
             assert_eq!(status, 204, "{text}");
             let file = format!("/v2/images/{id}/file");
