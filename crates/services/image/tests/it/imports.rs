@@ -132,11 +132,6 @@ async fn what_is_refused_at_once() {
                 400,
                 "'all_stores' must be boolean value only",
             ),
-            (
-                json!({"method": {"name": "web-download", "uri": "http://x.example/"}, "all_stores_must_succeed": false}),
-                400,
-                "All_stores_must_succeed can only be set with enabled_backends",
-            ),
         ] {
             let (got, answer) = import(cloud, "member", &id, body.clone()).await;
             assert_eq!(got.as_u16(), status, "{body}: {answer}");
