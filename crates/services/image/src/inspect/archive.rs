@@ -101,17 +101,20 @@ fn records(mut bytes: &[u8]) -> Checked<()> {
         let space = bytes.iter().take(8).position(|b| *b == b' ');
         let length =
             space.and_then(|s| std::str::from_utf8(&bytes[..s]).ok()).and_then(|n| n.parse::<usize>().ok());
-        let (Some(space), Some(record)) = (space, length.and_then(|n| bytes.get(..n))) else {
+        // A record that ends before its own text would be read again and again.
+        let ends = space.zip(length).filter(|(space, length)| length > space);
+        let Some((record, rest)) =
+            ends.and_then(|(space, length)| Some((bytes.get(space + 1..length)?, &bytes[length..])))
+        else {
             return refuse("a member's records are damaged");
         };
-        let record = record.get(space + 1..).unwrap_or_default();
         let equals = record.iter().position(|b| *b == b'=').unwrap_or(record.len());
         match &record[..equals] {
             b"path" => plain(record.get(equals + 1..).unwrap_or_default().trim_ascii_end())?,
             b"size" | b"linkpath" => return refuse("a member's records contradict its header"),
             _ => {}
         }
-        bytes = &bytes[length.unwrap_or(bytes.len())..];
+        bytes = rest;
     }
     Ok(())
 }

@@ -171,6 +171,11 @@ fn img_20_hostile_members() {
         ("pax link", tar_of(&[pax("linkpath=/etc/x"), member(b'0', "x", "", b"x")])),
         ("pax size", tar_of(&[pax("size=1"), member(b'0', "x", "", b"x")])),
         ("pax damaged", tar_of(&[member(b'x', "pax", "", b"99 path=x\n"), member(b'0', "x", "", b"x")])),
+        ("pax of length 0", tar_of(&[member(b'x', "pax", "", b"0 path=a\n"), member(b'0', "x", "", b"x")])),
+        (
+            "pax that ends in its length",
+            tar_of(&[member(b'x', "pax", "", b"1 path=a\n"), member(b'0', "x", "", b"x")]),
+        ),
         ("pax without a length", tar_of(&[member(b'x', "pax", "", b"path"), member(b'0', "x", "", b"x")])),
         ("wrong checksum", corpus::with(tar_of(std::slice::from_ref(&ovf)), |b| b[0] = b'e')),
         ("cut", corpus::with(tar_of(&[member(b'0', "x", "", &[1; 5000])]), |b| b.truncate(2048))),
