@@ -1,6 +1,6 @@
 //! How a child that reads what users sent is held.
 //!
-//! Arguments are a list, never a shell; the environment is empty, standard input is null, the working directory is
+//! Arguments are a list, never a shell; the environment has nothing of ours, standard input is null, the working directory is
 //! the conversion's own. Limits of memory, CPU, files and time; no new privileges, no capabilities; where this
 //! process is root a user of its own and no network, where it is not no network if the system lets users make
 //! namespaces. It dies with the thread that made it, and its whole group is killed at every end.
@@ -142,6 +142,8 @@ impl Confined {
         let mut child = Command::new(&all[0])
             .args(&all[1..])
             .env_clear()
+            // Each arena reserves 64 MiB of the address space that is limited: its many threads would use it up.
+            .env("MALLOC_ARENA_MAX", "1")
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
