@@ -15,6 +15,8 @@ pub mod patch;
 pub mod query;
 #[path = "../../crates/services/image/src/range.rs"]
 pub mod range;
+#[path = "../../crates/services/image/src/text.rs"]
+pub mod text;
 #[path = "../../crates/services/image/src/v1.rs"]
 pub mod v1;
 

@@ -3,6 +3,7 @@
 
 mod boot;
 mod revocation;
+mod security_docs;
 
 use ferrostack_testkit::{Database, Options, TestCloud};
 

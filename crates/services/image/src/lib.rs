@@ -23,6 +23,7 @@ pub mod routes;
 pub mod store;
 pub mod stores;
 pub mod task;
+pub mod text;
 pub mod upload;
 pub mod v1;
 pub mod verify;

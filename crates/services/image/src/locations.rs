@@ -79,7 +79,7 @@ impl Validation {
         if let Some(other) =
             map.keys().find(|k| !["checksum", "os_hash_algo", "os_hash_value"].contains(&k.as_str()))
         {
-            let short: String = other.chars().take(80).collect();
+            let short = crate::text::short(other);
             return Err(schema(&format!("Additional properties are not allowed ('{short}' was unexpected)")));
         }
         let required = |name: &str| schema(&format!("'{name}' is a required property"));
@@ -155,7 +155,7 @@ fn edit(item: &Value, verb: Verb, path: &str) -> Result<Edit> {
     let parts: Vec<&str> = path.split('/').skip(2).collect();
     let wanted = usize::from(verb != Verb::Replace);
     if parts.len() != wanted {
-        let short: String = path.chars().take(255).collect();
+        let short = crate::text::short(path);
         return Err(Error::bad_request(format!("Invalid JSON pointer for this resource: '{short}'")));
     }
     let place = |word: &str| match parts.first() {

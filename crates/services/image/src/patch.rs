@@ -1,5 +1,6 @@
 //! Glance's JSON patch: which operations a body holds and what they do to an image.
 
+use crate::text::short;
 use crate::{
     attributes,
     image::{Image, Status},
@@ -92,7 +93,7 @@ fn verb(word: &str) -> Result<Verb> {
         "remove" => Ok(Verb::Remove),
         other => Err(Error::bad_request(format!(
             "Invalid operation: `{}`. It must be one of the following: add, remove, replace.",
-            cut(other)
+            short(other)
         ))),
     }
 }
@@ -131,7 +132,7 @@ fn old_form(item: &Map<String, Value>) -> Result<(Verb, String)> {
 
 /// `/name`, or `/tags/N`: the parts, of which blanks around do not count.
 fn pointer(path: &str) -> Result<(String, Option<String>)> {
-    let bad = |why: &str| Error::bad_request(format!("Pointer `{}` {why}", cut(path)));
+    let bad = |why: &str| Error::bad_request(format!("Pointer `{}` {why}", short(path)));
     let Some(rest) = path.strip_prefix('/') else { return Err(bad("does not start with \"/\".")) };
     let inner: Vec<&str> = rest.split('/').collect();
     if inner.len() > 2 && inner[1..inner.len() - 1].iter().any(|part| part.trim().is_empty()) {
@@ -149,15 +150,11 @@ fn pointer(path: &str) -> Result<(String, Option<String>)> {
     }
     let many = parts.len() > 2 || (parts.len() == 2 && parts[0] != "tags");
     if many || parts[0].is_empty() {
-        let joined: String = parts.join("/").chars().take(255).collect();
+        let joined = short(&parts.join("/"));
         return Err(Error::bad_request(format!("Invalid JSON pointer for this resource: '/{joined}'")));
     }
     let index = (parts.len() == 2).then(|| parts.pop()).flatten();
     Ok((parts.swap_remove(0), index))
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(255).collect()
 }
 
 /// Does the operations; the image is only changed if all succeed. Whether the caller may is not checked here.
@@ -188,7 +185,7 @@ fn step(image: &Image, draft: &mut Map<String, Value>, operation: &Operation) ->
     let base = attributes::is_base(name);
     match operation.verb {
         Verb::Add if operation.old && (base || draft.contains_key(name)) => {
-            return Err(Error::conflict(format!("Property {} already present.", cut(name))).as_detail());
+            return Err(Error::conflict(format!("Property {} already present.", short(name))).as_detail());
         }
         Verb::Add => {
             draft.insert(name.clone(), operation.value.clone());
@@ -201,7 +198,7 @@ fn step(image: &Image, draft: &mut Map<String, Value>, operation: &Operation) ->
         }
         Verb::Remove if draft.shift_remove(name).is_some() => {}
         Verb::Replace | Verb::Remove => {
-            return Err(Error::conflict(format!("Property {} does not exist.", cut(name))).as_detail());
+            return Err(Error::conflict(format!("Property {} does not exist.", short(name))).as_detail());
         }
     }
     Ok(())
@@ -216,7 +213,7 @@ fn tag(draft: &mut Map<String, Value>, operation: &Operation, index: &str) -> Re
         return Ok(());
     }
     let at = index.parse::<usize>().ok().filter(|i| *i < tags.len());
-    let at = at.ok_or_else(|| Error::conflict(format!("There is no tag {}.", cut(index))))?;
+    let at = at.ok_or_else(|| Error::conflict(format!("There is no tag {}.", short(index))))?;
     if operation.verb == Verb::Remove {
         tags.remove(at);
     } else {

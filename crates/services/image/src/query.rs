@@ -1,6 +1,7 @@
 //! The query string of the image list.
 
 use crate::image::Visibility;
+use crate::text::short;
 use ferrostack_model::{Error, Result, Timestamp};
 
 /// Images of a page if the client names no limit (Glance's `limit_param_default`).
@@ -404,10 +405,6 @@ fn split_quoted(list: &str) -> Result<Vec<String>> {
         rest = after.strip_prefix(',').unwrap_or("");
     }
     Ok(out)
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(255).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! They become attributes of v2, so that one set of rules is for both. What the service itself finds out (status,
 //! checksum, times, …) is not taken from them, and no data is fetched from where they say.
 
+use crate::text::{is_true, short};
 use ferrostack_model::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -41,14 +42,14 @@ pub fn parse<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<M
             return Err(no_source());
         }
         if name == "x-glance-registry-purge-props" {
-            meta.keep_properties = !truth(text(&name, value)?);
+            meta.keep_properties = !is_true(text(&name, value)?);
             continue;
         }
         let Some(field) = name.strip_prefix("x-image-meta-") else { continue };
         if let Some(property) = field.strip_prefix("property-") {
             let property = property.replace('-', "_");
             if is_attribute(&property) {
-                return Err(Error::forbidden(format!("Attribute '{}' is reserved.", cut(&property))));
+                return Err(Error::forbidden(format!("Attribute '{}' is reserved.", short(&property))));
             }
             put(&mut meta, &name, property, json!(text(&name, value)?))?;
             continue;
@@ -68,12 +69,12 @@ pub fn parse<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<M
             }
             "min_disk" | "min_ram" => put(&mut meta, &name, field.clone(), json!(number(&field, value)?))?,
             "size" => meta.size = Some(number(&field, value)?).filter(|size| *size > 0),
-            "protected" => put(&mut meta, &name, field, json!(truth(value)))?,
+            "protected" => put(&mut meta, &name, field, json!(is_true(value)))?,
             "is_public" => {
-                let visibility = if truth(value) { "public" } else { "shared" };
+                let visibility = if is_true(value) { "public" } else { "shared" };
                 put(&mut meta, &name, "visibility".into(), json!(visibility))?;
             }
-            _ => return Err(Error::bad_request(format!("Bad header: {}", cut(&name)))),
+            _ => return Err(Error::bad_request(format!("Bad header: {}", short(&name)))),
         }
     }
     Ok(meta)
@@ -88,7 +89,7 @@ fn put(meta: &mut Meta, header: &str, name: String, value: Value) -> Result<()> 
     // Two of a kind are none: who stands before us might have read the other.
     match meta.attributes.insert(name, value) {
         None => Ok(()),
-        Some(_) => Err(Error::bad_request(format!("Bad header: {} is given twice", cut(header)))),
+        Some(_) => Err(Error::bad_request(format!("Bad header: {} is given twice", short(header)))),
     }
 }
 
@@ -99,25 +100,16 @@ fn no_source() -> Error {
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str> {
     let text = std::str::from_utf8(value).ok().filter(|text| !text.contains('\0'));
     text.map(str::trim)
-        .ok_or_else(|| Error::bad_request(format!("Bad header: {} is no UTF-8 text", cut(name))))
-}
-
-/// As oslo's `bool_from_string`.
-fn truth(text: &str) -> bool {
-    matches!(text.trim().to_ascii_lowercase().as_str(), "t" | "true" | "on" | "y" | "yes" | "1")
+        .ok_or_else(|| Error::bad_request(format!("Bad header: {} is no UTF-8 text", short(name))))
 }
 
 fn number(field: &str, text: &str) -> Result<u64> {
-    let short = cut(text);
+    let said = short(text);
     if text.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok()) {
-        return Err(Error::bad_request(format!("Image {field} must be >= 0 ('{short}' specified).")));
+        return Err(Error::bad_request(format!("Image {field} must be >= 0 ('{said}' specified).")));
     }
     text.parse()
-        .map_err(|_| Error::bad_request(format!("Cannot convert image {field} '{short}' to an integer.")))
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(255).collect()
+        .map_err(|_| Error::bad_request(format!("Cannot convert image {field} '{said}' to an integer.")))
 }
 
 #[cfg(test)]

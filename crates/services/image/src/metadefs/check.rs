@@ -1,6 +1,7 @@
 //! Bodies of requests as definitions: 400 in Glance's words for what does not fit the published schemas.
 
 use super::{Association, Contents, Namespace, Object, Property, Tag, Visibility};
+use crate::text::short;
 use ferrostack_http::Schema;
 use ferrostack_model::{Error, Result, Timestamp, id};
 use serde_json::{Map, Value};
@@ -116,10 +117,7 @@ fn properties(members: &Map<String, Value>) -> Result<Vec<(String, Map<String, V
             if name.is_empty() || name.chars().count() > MAX_NAME {
                 return Err(mismatch(
                     "property",
-                    &format!(
-                        "names must have 1 to {MAX_NAME} characters\n\nOn instance['{}']",
-                        super::short(name)
-                    ),
+                    &format!("names must have 1 to {MAX_NAME} characters\n\nOn instance['{}']", short(name)),
                 ));
             }
             // The same rules as for a property alone; the name is its key here.

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod standard;
 
+use crate::text::short;
 use ferrostack_model::{Error, Result, Timestamp};
 use serde_json::{Map, Value};
 
@@ -164,11 +165,6 @@ impl Contents {
 /// 404 for a namespace that does not exist, or not for the caller.
 pub fn no_namespace(name: &str) -> Error {
     Error::not_found(format!("Namespace {} not found", short(name)))
-}
-
-/// A name that somebody sent, cut for an error text.
-pub fn short(name: &str) -> String {
-    name.chars().take(255).collect()
 }
 
 /// A JSON object from the database.

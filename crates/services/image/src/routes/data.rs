@@ -92,7 +92,7 @@ pub(super) async fn take(
 fn check(req: &HttpRequest, seen: &Seen, to: Status, limit: u64) -> Result<Sizes> {
     let given = super::content_type(req);
     if given != "application/octet-stream" {
-        let short: String = given.chars().take(80).collect();
+        let short = crate::text::short(&given);
         return Err(Error::new(ErrorKind::UnsupportedMediaType, format!("Invalid content type {short}")));
     }
     let image: &Image = &seen.image;

@@ -279,7 +279,7 @@ pub(super) async fn removed(app: &App, ctx: &Ctx, id: &str) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let seen = load(app, ctx, id).await.map_err(|error| match error.kind {
             ErrorKind::NotFound => {
-                let short: String = id.chars().take(255).collect();
+                let short = crate::text::short(id);
                 Error::not_found(format!("Failed to find image {short} to delete"))
             }
             _ => error,

@@ -1,6 +1,7 @@
 //! Import: data gets into an image by a job.
 
 use super::{Seen, load};
+use crate::text::short;
 use crate::{
     app::App,
     image::{Image, Status},
@@ -45,7 +46,7 @@ impl Asked {
         let method = parameters.get("name").and_then(Value::as_str);
         let method = method.ok_or_else(|| bad("Import request requires a 'name' field."))?;
         if !super::info::IMPORT_METHODS.contains(&method) {
-            return Err(bad(&format!("Unknown import method name '{}'.", cut(method))));
+            return Err(bad(&format!("Unknown import method name '{}'.", short(method))));
         }
         let flag = |name: &str, default| match body.get(name) {
             None => Ok(default),
@@ -120,7 +121,7 @@ impl Asked {
                 if !id::is_uuid_like(image_id) || image_id.len() != 36 {
                     return Err(Error::bad_request(format!(
                         "Remote image id does not look like a UUID: {}",
-                        cut(image_id)
+                        short(image_id)
                     )));
                 }
                 let interface = self.parameter("glance_service_interface").unwrap_or("public");
@@ -159,7 +160,9 @@ impl Asked {
         };
         for name in &asked {
             match stores.get(name) {
-                None => return Err(Error::conflict(format!("Store for identifier {} not found", cut(name)))),
+                None => {
+                    return Err(Error::conflict(format!("Store for identifier {} not found", short(name))));
+                }
                 Some(store) if store.kind.read_only() => {
                     return Err(Error::conflict(format!("Store {name} is read-only")));
                 }
@@ -193,10 +196,6 @@ fn names(list: &Value) -> Option<Vec<String>> {
         }
     }
     Some(out)
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 /// The record of an import that `caller` asks for.

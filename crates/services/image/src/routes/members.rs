@@ -48,7 +48,7 @@ fn check_shared(seen: &Seen, verb: &str) -> Result<()> {
 }
 
 fn no_member(member: &str, image: &str) -> Error {
-    let short: String = member.chars().take(255).collect();
+    let short = crate::text::short(member);
     Error::not_found(format!("{short} not found in the member list of the image {image}."))
 }
 

@@ -77,7 +77,7 @@ impl Seen {
 }
 
 fn no_image(id: &str) -> Error {
-    let short: String = id.chars().take(255).collect();
+    let short = crate::text::short(id);
     Error::not_found(format!("No image found with ID {short}"))
 }
 
@@ -108,7 +108,7 @@ async fn load(app: &App, ctx: &Ctx, image_id: &str) -> Result<Seen> {
 async fn load_parent(app: &App, ctx: &Ctx, image_id: &str) -> Result<Seen> {
     load(app, ctx, image_id).await.map_err(|error| match error.kind {
         ErrorKind::NotFound => {
-            let short: String = image_id.chars().take(255).collect();
+            let short = crate::text::short(image_id);
             Error::not_found(format!("Image {short} not found."))
         }
         _ => error,

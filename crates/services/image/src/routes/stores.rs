@@ -81,7 +81,7 @@ pub(super) fn chosen(app: &App, req: &HttpRequest) -> Result<Arc<Backend>> {
     };
     let id = header.to_str().unwrap_or("");
     let store = app.stores.get(id).ok_or_else(|| {
-        let short: String = id.chars().take(80).collect();
+        let short = crate::text::short(id);
         Error::bad_request(format!("Store for identifier {short} not found"))
     })?;
     if store.kind.read_only() {
@@ -137,7 +137,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
         return Err(Error::not_found("The resource could not be found.").into());
     }
     if app.stores.get(&store_id).is_none() {
-        let short: String = store_id.chars().take(80).collect();
+        let short = crate::text::short(&store_id);
         return Err(
             Error::conflict(format!("The selected store {short} is not available on this node.")).into()
         );
@@ -145,7 +145,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     for _ in 0..ATTEMPTS {
         let seen = load(&app, &ctx, &image_id).await.map_err(|error| match error.kind {
             ErrorKind::NotFound => {
-                let short: String = image_id.chars().take(255).collect();
+                let short = crate::text::short(&image_id);
                 Error::not_found(format!("Failed to find image {short}"))
             }
             _ => error,

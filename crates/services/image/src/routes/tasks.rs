@@ -60,7 +60,7 @@ async fn of_image(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> Api
 }
 
 fn no_task(id: &str) -> Error {
-    let short: String = id.chars().take(80).collect();
+    let short = crate::text::short(id);
     Error::not_found(format!("No task found with ID {short}"))
 }
 

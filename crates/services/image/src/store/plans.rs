@@ -1,4 +1,4 @@
-//! The list of 100,000 images goes by an index and is quick, on SQLite and (where `FERROSTACK_TEST_POSTGRES` names
+//! The list of 100,000 images goes by an index, on SQLite and (where `FERROSTACK_TEST_POSTGRES` names
 //! one) PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,7 +8,6 @@ use ferrostack_db::{
     Db, Dialect,
     sqlx::{self, Row},
 };
-use std::time::{Duration, Instant};
 
 const IMAGES: i64 = 100_000;
 
@@ -64,7 +63,6 @@ async fn check(db: &Db) {
     fill(db).await;
     let project = |name: &str| Viewer { project: name.into(), admin: false };
     let admin = Viewer { project: "p1".into(), admin: true };
-    let mut slow = Vec::new();
     for (query, viewer, by_index) in [
         ("", project("p7"), true),
         ("", project("stranger"), true),
@@ -87,27 +85,10 @@ async fn check(db: &Db) {
         // The first page and one in the middle.
         let parsed = ListQuery::parse(&ferrostack_http::query_pairs(query)).unwrap();
         let mut marker = None;
-        for deep in [false, true] {
+        for _deep in [false, true] {
             let lines = plan(db, list::statement(&parsed, &viewer, marker.as_ref())).await;
             assert!(!by_index || scans(&lines).is_empty(), "{query} of {viewer:?}: {lines:#?}");
-            let mut times = Vec::new();
-            let mut found = Vec::new();
-            for _ in 0..9 {
-                let start = Instant::now();
-                found = list::list(db, &parsed, &viewer, marker.as_ref()).await.unwrap();
-                times.push(start.elapsed());
-            }
-            times.sort();
-            println!(
-                "{:?} {query:40} {:8} deep={deep} n={} {:?}",
-                db.dialect(),
-                viewer.project,
-                found.len(),
-                times[4]
-            );
-            if by_index && times[4] > Duration::from_millis(100) {
-                slow.push(format!("{query} of {viewer:?}: {:?}", times[4]));
-            }
+            let mut found = list::list(db, &parsed, &viewer, marker.as_ref()).await.unwrap();
             marker = match query.contains("sort=") || found.is_empty() {
                 true => found.pop(),
                 false => image::get(db, "00000000-0000-4000-8000-000000050007").await.unwrap(),
@@ -117,7 +98,6 @@ async fn check(db: &Db) {
             }
         }
     }
-    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 #[tokio::test]

@@ -30,24 +30,16 @@ impl HttpStore {
         self.runtime.block_on(work)
     }
 
-    async fn get(&self, url: &str, range: Option<Range<u64>>) -> io::Result<Fetched> {
+    async fn ask(&self, url: &str, head: bool, range: Option<Range<u64>>) -> io::Result<Fetched> {
         let url =
             self.fetcher.read(url).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))?;
-        let ask = Ask { head: false, range, limit: self.limit };
+        let ask = Ask { head, range, limit: self.limit };
         self.fetcher.get(&url, &ask).await.map_err(failed)
-    }
-
-    /// The size that a server tells only who asks for nothing else.
-    async fn size(&self, url: &str) -> io::Result<Option<u64>> {
-        let url =
-            self.fetcher.read(url).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))?;
-        let ask = Ask { head: true, range: None, limit: self.limit };
-        Ok(self.fetcher.get(&url, &ask).await.map_err(failed)?.size)
     }
 
     /// The bytes `part`, from a server that knows ranges or from one that does not.
     async fn part(&self, url: &str, part: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        let fetched = self.get(url, Some(part.clone())).await?;
+        let fetched = self.ask(url, false, Some(part.clone())).await?;
         let (mut skip, mut left) =
             (if fetched.status == 206 { 0 } else { part.start }, part.end - part.start);
         let chunks = bytes_of(fetched.body).map_ok(move |mut chunk| {
@@ -88,7 +80,7 @@ impl Store for HttpStore {
     }
 
     fn open(&self, name: &str) -> io::Result<Opened> {
-        let fetched = self.wait(self.get(name, None))?;
+        let fetched = self.wait(self.ask(name, false, None))?;
         let unknown =
             || io::Error::new(io::ErrorKind::InvalidData, "the server does not say how long the data is");
         let (size, whole) = match fetched.size {
@@ -96,7 +88,7 @@ impl Store for HttpStore {
             None => {
                 // A server may answer one request after the other.
                 drop(fetched);
-                (self.wait(self.size(name))?.ok_or_else(unknown)?, None)
+                (self.wait(self.ask(name, true, None))?.size.ok_or_else(unknown)?, None)
             }
         };
         let whole = Mutex::new(whole);

@@ -2,7 +2,7 @@
 
 use crate::{
     stores::{copy_to_fast, directory, stored, two_stores},
-    support::{Cloud, each, each_with},
+    support::{Cloud, each, each_with, pattern},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -11,10 +11,6 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
 };
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
-}
 
 fn flip(path: &Path, bit: usize) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();

@@ -3,7 +3,7 @@
 use crate::{
     imports::open,
     stores::{directory, two_stores},
-    support::{in_memory, pattern},
+    support::{in_memory, pattern, processing, queued},
     web::Web,
 };
 use async_trait::async_trait;
@@ -13,14 +13,12 @@ use ferrostack_image::{
     app::App,
     image::Status,
     jobs::import::{self, Data, Method},
-    reconcile, store,
-    task::{self, Task},
+    reconcile, store, task,
 };
 use ferrostack_jobs::{
     Enqueue, Job, JobKind,
     testing::{Scenario, every_step},
 };
-use ferrostack_model::{Timestamp, id};
 use std::{path::PathBuf, sync::Arc};
 
 struct World {
@@ -57,21 +55,7 @@ impl Scenario<App> for World {
     }
     async fn enqueue(&self) -> String {
         let stores = vec!["cheap".to_owned(), "fast".to_owned()];
-        let now = Timestamp::now();
-        let task = Task {
-            id: id::uuid(),
-            image_id: self.image.clone(),
-            kind: task::API_IMPORT.into(),
-            status: task::PROCESSING.into(),
-            owner: "p".into(),
-            user_id: "u".into(),
-            request_id: "req".into(),
-            input: "{}".into(),
-            message: String::new(),
-            created_at: now,
-            updated_at: now,
-            expires_at: None,
-        };
+        let task = processing(task::API_IMPORT, &self.image);
         let data = Data::new(&task.id, Method::WebDownload { uri: self.uri.clone() }, stores.clone(), true);
         let job = Enqueue {
             kind: import::KIND,
@@ -122,11 +106,7 @@ async fn ossa_2015_013_every_step() {
         every_step(|| {
             let (app, directories, uri) = (app.clone(), directories.clone(), web.url("/"));
             async move {
-                let image = id::uuid();
-                let statement = "INSERT INTO image (id, name, status, visibility, owner, disk_format, container_format, \
-                                 min_disk, min_ram, protected, os_hidden, created_at, updated_at, generation) \
-                                 VALUES ($1, 'x', 'queued', 'shared', 'p', 'raw', 'bare', 0, 0, 0, 0, 1, 1, 1)";
-                cloud.sql(statement, &[&image]).await;
+                let image = queued(cloud).await;
                 World { app, directories, image, uri }
             }
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     stores::two_stores,
-    support::{in_memory, pattern},
+    support::{in_memory, pattern, processing, queued},
     web::Web,
 };
 use async_trait::async_trait;
@@ -13,13 +13,13 @@ use ferrostack_image::{
     image::Status,
     jobs::location::{self, Data},
     store::{self, location::Location, place},
-    task::{self, Task},
+    task,
 };
 use ferrostack_jobs::{
     Enqueue, Job, JobKind,
     testing::{Scenario, every_step},
 };
-use ferrostack_model::{Timestamp, id};
+use ferrostack_model::Timestamp;
 use ferrostack_settings::{ImageStore, ImageStoreKind, Settings};
 use std::sync::Arc;
 
@@ -48,21 +48,7 @@ impl Scenario<App> for World {
         let image = store::image::get(&self.app.db, &self.image).await.unwrap().unwrap();
         let mut changed = image.clone();
         (changed.size, changed.status) = (Some(5000), Status::Importing);
-        let now = Timestamp::now();
-        let task = Task {
-            id: id::uuid(),
-            image_id: self.image.clone(),
-            kind: task::LOCATION.into(),
-            status: task::PROCESSING.into(),
-            owner: "p".into(),
-            user_id: "u".into(),
-            request_id: "req".into(),
-            input: "{}".into(),
-            message: String::new(),
-            created_at: now,
-            updated_at: now,
-            expires_at: None,
-        };
+        let task = processing(task::LOCATION, &self.image);
         let place = Location::new(&self.image, "web", &self.url);
         let data = Data {
             task_id: task.id.clone(),
@@ -79,9 +65,18 @@ impl Scenario<App> for World {
             data: serde_json::to_value(&data).unwrap(),
             request_id: None,
         };
-        place::begin(&self.app.db, &image, &changed, &place, &task, Some(job), now.plus_seconds(60), None)
-            .await
-            .unwrap();
+        place::begin(
+            &self.app.db,
+            &image,
+            &changed,
+            &place,
+            &task,
+            Some(job),
+            Timestamp::now().plus_seconds(60),
+            None,
+        )
+        .await
+        .unwrap();
         ferrostack_jobs::find_active(&self.app.db, &self.image).await.unwrap().unwrap().id
     }
     async fn assert_done(&self, _: &Job) {
@@ -120,11 +115,7 @@ async fn every_step_of_hashing_a_location() {
         every_step(|| {
             let (app, url, sha512) = (app.clone(), web.url("/image"), sha512.clone());
             async move {
-                let image = id::uuid();
-                let statement = "INSERT INTO image (id, name, status, visibility, owner, disk_format, container_format, \
-                                 min_disk, min_ram, protected, os_hidden, created_at, updated_at, generation) \
-                                 VALUES ($1, 'x', 'queued', 'shared', 'p', 'raw', 'bare', 0, 0, 0, 0, 1, 1, 1)";
-                cloud.sql(statement, &[&image]).await;
+                let image = queued(cloud).await;
                 World { app, image, url, sha512 }
             }
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     stores::two_stores,
-    support::{Cloud, each, each_with, eventually},
+    support::{Cloud, each, each_with, eventually, pattern},
     web::{Web, with_length, write},
 };
 use ferrostack_settings::{ImageStore, ImageStoreKind, Settings};
@@ -24,10 +24,6 @@ fn open_to(web: &Web) -> impl Fn(&mut Settings) + use<> {
         settings.image.fetch.allowed_ports = vec![port];
         settings.image.fetch.connect_timeout_ms = 200;
     }
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
 }
 
 fn sha512(data: &[u8]) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The server is `s3s-fs` (it checks signatures and keeps parts as S3 does), with the one call that it lacks.
 
-use crate::support::{each_with, eventually};
+use crate::support::{each_with, eventually, pattern};
 use async_trait::async_trait;
 use ferrostack_image::stores::{Opened, S3Store, Store, object_name};
 use ferrostack_settings::{ImageStore, ImageStoreKind, Settings};
@@ -209,10 +209,6 @@ impl Server {
         let parts = parts.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("upload_id"));
         self.objects().is_empty() && self.uploads() == 0 && parts.count() == 0
     }
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
 }
 
 /// Blocking calls away from the test's runtime.

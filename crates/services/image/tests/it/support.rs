@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use ferrostack_bus::LocalBus;
 use ferrostack_http::{Running, TokenVerifier};
+use ferrostack_image::task::{self, Task};
 use ferrostack_model::{
     Caller, Error, Result, Timestamp, TokenClaims,
     auth::{DomainRef, ProjectRef, Secret},
@@ -205,6 +206,35 @@ impl Random {
 }
 
 /// `length` bytes that differ everywhere.
+/// A task under way, as a request for `image` makes it.
+pub fn processing(kind: &str, image: &str) -> Task {
+    let now = Timestamp::now();
+    Task {
+        id: id::uuid(),
+        image_id: image.to_owned(),
+        kind: kind.to_owned(),
+        status: task::PROCESSING.into(),
+        owner: "p".into(),
+        user_id: "u".into(),
+        request_id: "req".into(),
+        input: "{}".into(),
+        message: String::new(),
+        created_at: now,
+        updated_at: now,
+        expires_at: None,
+    }
+}
+
+/// The record of a new image, made behind the service's back; its id.
+pub async fn queued(cloud: &Cloud) -> String {
+    let image = id::uuid();
+    let statement = "INSERT INTO image (id, name, status, visibility, owner, disk_format, container_format, \
+                     min_disk, min_ram, protected, os_hidden, created_at, updated_at, generation) \
+                     VALUES ($1, 'x', 'queued', 'shared', 'p', 'raw', 'bare', 0, 0, 0, 0, 1, 1, 1)";
+    cloud.sql(statement, &[&image]).await;
+    image
+}
+
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8 ^ 0x5a).collect()
 }

@@ -5,7 +5,6 @@ mod answers;
 mod down;
 mod ends;
 mod framing;
-mod index;
 mod injection;
 mod limits;
 mod malleable;

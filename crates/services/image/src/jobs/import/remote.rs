@@ -1,6 +1,7 @@
 //! An image of another region of the same cloud (or of one that trusts its tokens), read as the caller.
 
 use super::{Original, refused};
+use crate::text::short;
 use crate::{
     app::App,
     fetch::{Ask, Body},
@@ -52,7 +53,7 @@ impl Remote {
         }
         let catalog: Value = answer.json().await.map_err(transport_error)?;
         let base = endpoint(&catalog, region, interface).ok_or_else(|| {
-            refused(format!("{} glance endpoint not found for region {}", cut(interface), cut(region)))
+            refused(format!("{} glance endpoint not found for region {}", short(interface), short(region)))
         })?;
         let url = format!("{}/v2/images/{image_id}", base.trim_end_matches('/').trim_end_matches("/v2"));
         let url = Url::parse(&url).map_err(|_| refused("The catalog's image endpoint is not a URL."))?;
@@ -86,7 +87,7 @@ impl Described {
         if text("status") != "active" {
             return Err(refused(format!(
                 "Source image status should be active instead of {}",
-                cut(text("status"))
+                short(text("status"))
             )));
         }
         let size = record.get("size").and_then(Value::as_i64).filter(|size| *size >= 0);
@@ -153,8 +154,4 @@ fn endpoint(answer: &Value, region: &str, interface: &str) -> Option<String> {
         e["interface"].as_str() == Some(interface) && (of("region") || of("region_id"))
     };
     endpoints.flatten().find(here)?["url"].as_str().map(str::to_owned)
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }

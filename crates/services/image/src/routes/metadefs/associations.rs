@@ -3,8 +3,9 @@
 use super::{deleted, enforce, enforce_own, load};
 use crate::{
     app::App,
-    metadefs::{check, short},
+    metadefs::check,
     store::metadefs::{associations, resource_types},
+    text::short,
     view::metadefs as view,
 };
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, actix_web::web, created, json, no_content};

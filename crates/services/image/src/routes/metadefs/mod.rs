@@ -99,7 +99,7 @@ fn descending(pairs: &[(String, String)]) -> Result<bool> {
         None | Some("desc") => Ok(true),
         Some("asc") => Ok(false),
         Some(other) => {
-            Err(Error::bad_request(format!("Invalid sort direction: {}", crate::metadefs::short(other))))
+            Err(Error::bad_request(format!("Invalid sort direction: {}", crate::text::short(other))))
         }
     }
 }
@@ -118,7 +118,7 @@ fn limit(pairs: &[(String, String)], least: i64) -> Result<Option<i64>> {
 fn visibility<'a>(pairs: &'a [(String, String)], known: &[&str]) -> Result<Option<&'a str>> {
     match last(pairs, "visibility").filter(|v| !v.is_empty()) {
         Some(other) if !known.contains(&other) => {
-            Err(Error::bad_request(format!("Invalid visibility value: {}", crate::metadefs::short(other))))
+            Err(Error::bad_request(format!("Invalid visibility value: {}", crate::text::short(other))))
         }
         known => Ok(known),
     }

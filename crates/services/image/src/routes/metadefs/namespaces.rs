@@ -8,7 +8,7 @@ use crate::{
         self,
         list::Viewer,
         metadefs::{
-            Deleted,
+            Deleted, Part,
             namespaces::{Query, SortKey},
         },
     },
@@ -20,7 +20,7 @@ use ferrostack_http::{
     actix_web::{HttpRequest, HttpResponse, http::header, web},
     base_url, json, no_content, query_pairs,
 };
-use ferrostack_model::{Error, Result, Timestamp};
+use ferrostack_model::{Error, Timestamp};
 
 /// Items of a page that names no limit.
 const DEFAULT_LIMIT: i64 = 25;
@@ -76,7 +76,7 @@ pub fn routes() -> Vec<Route> {
 
 /// What a name that is not there is called where a whole namespace is asked for.
 fn not_there(name: &str) -> Error {
-    let name = crate::metadefs::short(name);
+    let name = crate::text::short(name);
     Error::not_found(format!("Metadata definition namespace={name} was not found."))
 }
 
@@ -198,37 +198,26 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiRe
 }
 
 /// Deleting all of a kind asks for the right to delete the namespace, and for `more` where there is one.
-async fn clear<F>(
-    app: &App,
-    ctx: &Ctx,
-    path: &str,
-    more: Option<&str>,
-    delete: impl FnOnce(String) -> F,
-) -> ApiResult
-where
-    F: Future<Output = Result<Deleted>>,
-{
+async fn clear(app: &App, ctx: &Ctx, path: &str, more: Option<&str>, part: Part) -> ApiResult {
     let namespace = load(app, ctx, path).await?;
     enforce(ctx, "delete_metadef_namespace", &namespace)?;
     if let Some(rule) = more {
         enforce(ctx, rule, &namespace)?;
     }
-    if delete(namespace.id.clone()).await? == Deleted::Protected {
+    if store::metadefs::delete_all(&app.db, part, &namespace.id).await? == Deleted::Protected {
         return Err(Error::forbidden(protected(&namespace)).into());
     }
     no_content()
 }
 
 async fn clear_properties(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
-    clear(&app, &ctx, &path, None, async |id| store::metadefs::properties::delete_all(&app.db, &id).await)
-        .await
+    clear(&app, &ctx, &path, None, Part::Property).await
 }
 
 async fn clear_objects(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
-    clear(&app, &ctx, &path, None, async |id| store::metadefs::objects::delete_all(&app.db, &id).await).await
+    clear(&app, &ctx, &path, None, Part::Object).await
 }
 
 async fn clear_tags(app: web::Data<App>, ctx: Ctx, path: web::Path<String>) -> ApiResult {
-    let more = Some("delete_metadef_tags");
-    clear(&app, &ctx, &path, more, async |id| store::metadefs::tags::delete_all(&app.db, &id).await).await
+    clear(&app, &ctx, &path, Some("delete_metadef_tags"), Part::Tag).await
 }

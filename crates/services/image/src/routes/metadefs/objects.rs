@@ -1,10 +1,11 @@
 //! Objects.
 
 use super::{deleted, enforce, load};
+use crate::text::short;
 use crate::{
     app::App,
-    metadefs::{Namespace, Object, check, short},
-    store::metadefs::objects,
+    metadefs::{Namespace, Object, check},
+    store::metadefs::{Part, delete as delete_part, objects},
     view::metadefs::objects as view,
 };
 use ferrostack_db::Change;
@@ -104,7 +105,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     let object = get(&app, &namespace, &path.1).await?;
     let protected =
         || format!("Metadata definition object {} is protected and cannot be deleted.", object.name);
-    let done = objects::delete(&app.db, &namespace.id, &object.name).await?;
+    let done = delete_part(&app.db, Part::Object, &namespace.id, &object.name).await?;
     deleted(done, protected, || missing(&path.1))?;
     no_content()
 }

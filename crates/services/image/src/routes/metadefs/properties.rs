@@ -1,10 +1,11 @@
 //! Properties.
 
 use super::{deleted, enforce, last, load};
+use crate::text::short;
 use crate::{
     app::App,
-    metadefs::{Namespace, Property, check, short},
-    store::metadefs::{associations, properties, resource_types},
+    metadefs::{Namespace, Property, check},
+    store::metadefs::{Part, associations, delete as delete_part, properties, resource_types},
     view::metadefs::properties as view,
 };
 use ferrostack_db::Change;
@@ -135,7 +136,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     let property = get(&app, &namespace, &path.1).await?;
     let protected =
         || format!("Metadata definition property {} is protected and cannot be deleted.", property.name);
-    let done = properties::delete(&app.db, &namespace.id, &property.name).await?;
+    let done = delete_part(&app.db, Part::Property, &namespace.id, &property.name).await?;
     deleted(done, protected, || missing(&path.1))?;
     no_content()
 }

@@ -1,10 +1,14 @@
 //! Tags.
 
 use super::{deleted, enforce, last, load};
+use crate::text::{is_true, short};
 use crate::{
     app::App,
-    metadefs::{Namespace, Tag, check, short},
-    store::metadefs::tags::{self, Query, SortKey},
+    metadefs::{Namespace, Tag, check},
+    store::metadefs::{
+        Part, delete as delete_part,
+        tags::{self, Query, SortKey},
+    },
     view::metadefs::tags as view,
 };
 use ferrostack_db::Change;
@@ -67,11 +71,6 @@ async fn list(app: web::Data<App>, ctx: Ctx, req: HttpRequest, path: web::Path<S
     json(&view::tags(&tags::list(&app.db, &namespace.id, &query, marker.as_ref()).await?))
 }
 
-/// oslo's reading of a flag.
-fn is_true(text: &str) -> bool {
-    ["1", "t", "true", "on", "y", "yes"].contains(&text.trim().to_ascii_lowercase().as_str())
-}
-
 async fn create_many(
     app: web::Data<App>,
     ctx: Ctx,
@@ -132,7 +131,7 @@ async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>
     enforce(&ctx, "delete_metadef_tag", &namespace)?;
     let tag = get(&app, &namespace, &path.1).await?;
     let protected = || format!("Metadata definition tag {} is protected and cannot be deleted.", tag.name);
-    let done = tags::delete(&app.db, &namespace.id, &tag.name).await?;
+    let done = delete_part(&app.db, Part::Tag, &namespace.id, &tag.name).await?;
     deleted(done, protected, || missing(&path.1))?;
     no_content()
 }

@@ -80,6 +80,51 @@ pub enum Deleted {
     Missing,
 }
 
+/// What a namespace holds many of, by name.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// Properties.
+    Property,
+    /// Objects.
+    Object,
+    /// Tags.
+    Tag,
+}
+
+impl Part {
+    fn delete(self, namespace_id: &str) -> Sql {
+        let mut sql = Sql::new(match self {
+            Self::Property => "DELETE FROM metadef_property WHERE namespace_id = ",
+            Self::Object => "DELETE FROM metadef_object WHERE namespace_id = ",
+            Self::Tag => "DELETE FROM metadef_tag WHERE namespace_id = ",
+        });
+        sql.bind(namespace_id);
+        sql.push(" AND EXISTS (SELECT 1 FROM metadef_namespace n WHERE n.protected = 0 AND n.id = ");
+        sql.bind(namespace_id);
+        sql.push(")");
+        sql
+    }
+}
+
+/// Removes one unless the namespace is protected.
+pub async fn delete(db: &Db, part: Part, namespace_id: &str, name: &str) -> Result<Deleted> {
+    let mut sql = part.delete(namespace_id);
+    sql.push(" AND name = ");
+    sql.bind(name);
+    ended(db, sql, namespace_id).await
+}
+
+/// Removes all unless the namespace is protected.
+pub async fn delete_all(db: &Db, part: Part, namespace_id: &str) -> Result<Deleted> {
+    ended(db, part.delete(namespace_id), namespace_id).await
+}
+
+async fn ended(db: &Db, mut sql: Sql, namespace_id: &str) -> Result<Deleted> {
+    sql.push(" RETURNING name");
+    let rows = sql.fetch_all(db.writer()).await.map_err(db_error)?;
+    why_not(db, rows.len() as u64, namespace_id).await
+}
+
 /// Reads why a conditional DELETE found nothing.
 async fn why_not(db: &Db, deleted: u64, namespace_id: &str) -> Result<Deleted> {
     if deleted > 0 {

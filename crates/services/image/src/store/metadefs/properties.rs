@@ -1,6 +1,6 @@
 //! Properties.
 
-use super::{Deleted, insert_error};
+use super::insert_error;
 use crate::metadefs::{Property, object_from};
 use ferrostack_db::{
     Change, Db, Tx, db_error, is_unique_violation,
@@ -84,35 +84,6 @@ pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, property: &P
         ))),
         Err(error) => Err(db_error(error)),
     }
-}
-
-/// Removes one unless the namespace is protected.
-pub async fn delete(db: &Db, namespace_id: &str, name: &str) -> Result<Deleted> {
-    let done = sqlx::query(
-        "DELETE FROM metadef_property WHERE namespace_id = $1 AND name = $2 \
-         AND EXISTS (SELECT 1 FROM metadef_namespace n WHERE n.id = $3 AND n.protected = 0)",
-    )
-    .bind(namespace_id)
-    .bind(name)
-    .bind(namespace_id)
-    .execute(db.writer())
-    .await
-    .map_err(db_error)?;
-    super::why_not(db, done.rows_affected(), namespace_id).await
-}
-
-/// Removes all unless the namespace is protected.
-pub async fn delete_all(db: &Db, namespace_id: &str) -> Result<Deleted> {
-    let done = sqlx::query(
-        "DELETE FROM metadef_property WHERE namespace_id = $1 \
-         AND EXISTS (SELECT 1 FROM metadef_namespace n WHERE n.id = $2 AND n.protected = 0)",
-    )
-    .bind(namespace_id)
-    .bind(namespace_id)
-    .execute(db.writer())
-    .await
-    .map_err(db_error)?;
-    super::why_not(db, done.rows_affected(), namespace_id).await
 }
 
 fn text(property: &Property) -> String {

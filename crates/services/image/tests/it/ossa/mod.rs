@@ -1,7 +1,6 @@
 //! What has gone wrong elsewhere, tried on this service; `docs/security-image.md` is the list.
 
 mod access;
-mod index;
 mod inputs;
 mod races;
 mod secrets;
