@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O or is async, so every crate may depend on it.
 
+pub mod action;
 pub mod auth;
 pub mod error;
 pub mod guest;

@@ -73,16 +73,72 @@ text_enum! {
         ImagePendingUpload = "image_pending_upload",
         /// The copy is on its way to the image service.
         ImageUploading = "image_uploading",
+        /// Its admin password is being changed.
+        UpdatingPassword = "updating_password",
+        /// A host for another size is being chosen.
+        ResizePrep = "resize_prep",
+        /// Its disk is on its way to the other host.
+        ResizeMigrating = "resize_migrating",
+        /// Its disk has arrived.
+        ResizeMigrated = "resize_migrated",
+        /// It is being started in its new size.
+        ResizeFinish = "resize_finish",
+        /// Going back to its old size.
+        ResizeReverting = "resize_reverting",
+        /// Its old guest is being removed.
+        ResizeConfirming = "resize_confirming",
+        /// Soft reboot.
+        Rebooting = "rebooting",
+        /// Soft reboot, the agent has it.
+        RebootPending = "reboot_pending",
+        /// Soft reboot, the guest goes down.
+        RebootStarted = "reboot_started",
+        /// Hard reboot.
+        RebootingHard = "rebooting_hard",
+        /// Hard reboot, the agent has it.
+        RebootPendingHard = "reboot_pending_hard",
+        /// Hard reboot, the guest is down.
+        RebootStartedHard = "reboot_started_hard",
+        /// Being paused.
+        Pausing = "pausing",
+        /// Being continued.
+        Unpausing = "unpausing",
+        /// Being written to disk.
+        Suspending = "suspending",
+        /// Coming back from disk.
+        Resuming = "resuming",
         /// Shutting off.
         PoweringOff = "powering-off",
         /// Starting.
         PoweringOn = "powering-on",
-        /// Soft reboot.
-        Rebooting = "rebooting",
-        /// Hard reboot.
-        RebootingHard = "rebooting_hard",
+        /// Going into rescue.
+        Rescuing = "rescuing",
+        /// Coming back from rescue.
+        Unrescuing = "unrescuing",
+        /// Being made anew.
+        Rebuilding = "rebuilding",
+        /// Being made anew: its disks.
+        RebuildBlockDeviceMapping = "rebuild_block_device_mapping",
+        /// Being made anew: its guest.
+        RebuildSpawning = "rebuild_spawning",
+        /// Moving while it runs.
+        Migrating = "migrating",
         /// Being deleted.
         Deleting = "deleting",
+        /// Being put aside for its deletion.
+        SoftDeleting = "soft-deleting",
+        /// Being brought back from its deletion.
+        Restoring = "restoring",
+        /// Being shelved.
+        Shelving = "shelving",
+        /// Being shelved: its copy is made.
+        ShelvingImagePendingUpload = "shelving_image_pending_upload",
+        /// Being shelved: its copy is on its way to the image service.
+        ShelvingImageUploading = "shelving_image_uploading",
+        /// Leaving its host.
+        ShelvingOffloading = "shelving_offloading",
+        /// Coming back from the shelf.
+        Unshelving = "unshelving",
     }
 }
 
@@ -131,9 +187,24 @@ impl PowerState {
 
 /// The `status` clients see for a vm_state and task_state (Nova's table of state combinations).
 pub const fn status(vm: VmState, task: Option<TaskState>) -> &'static str {
+    use TaskState as T;
     match (vm, task) {
-        (VmState::Active, Some(TaskState::Rebooting)) => "REBOOT",
-        (VmState::Active | VmState::Stopped, Some(TaskState::RebootingHard)) => "HARD_REBOOT",
+        (VmState::Active, Some(T::Rebooting | T::RebootPending | T::RebootStarted)) => "REBOOT",
+        (
+            VmState::Active | VmState::Stopped,
+            Some(T::RebootingHard | T::RebootPendingHard | T::RebootStartedHard),
+        ) => "HARD_REBOOT",
+        (VmState::Active, Some(T::UpdatingPassword)) => "PASSWORD",
+        (
+            VmState::Active | VmState::Stopped | VmState::Error,
+            Some(T::Rebuilding | T::RebuildBlockDeviceMapping | T::RebuildSpawning),
+        ) => "REBUILD",
+        (VmState::Active | VmState::Paused, Some(T::Migrating)) => "MIGRATING",
+        (
+            VmState::Active | VmState::Stopped,
+            Some(T::ResizePrep | T::ResizeMigrating | T::ResizeMigrated | T::ResizeFinish),
+        ) => "RESIZE",
+        (VmState::Resized, Some(T::ResizeReverting)) => "REVERT_RESIZE",
         (VmState::Active, _) => "ACTIVE",
         (VmState::Building, _) => "BUILD",
         (VmState::Paused, _) => "PAUSED",
@@ -159,34 +230,4 @@ pub fn vm_states_of_status(wanted: &str) -> Vec<VmState> {
                 || TaskState::ALL.iter().any(|t| status(*vm, Some(*t)).eq_ignore_ascii_case(wanted))
         })
         .collect()
-}
-
-/// What a user may ask of a server, with the states that allow it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// `os-start`
-    Start,
-    /// `os-stop`
-    Stop,
-    /// `reboot` SOFT
-    RebootSoft,
-    /// `reboot` HARD
-    RebootHard,
-    /// `createImage` and `createBackup`
-    Snapshot,
-}
-
-impl Action {
-    /// The vm_states in which Nova allows this action.
-    pub const fn allowed(self) -> &'static [VmState] {
-        match self {
-            Self::Start => &[VmState::Stopped],
-            Self::Stop => &[VmState::Active, VmState::Error],
-            Self::RebootSoft => &[VmState::Active],
-            Self::RebootHard => {
-                &[VmState::Active, VmState::Stopped, VmState::Paused, VmState::Suspended, VmState::Error]
-            }
-            Self::Snapshot => &[VmState::Active, VmState::Stopped, VmState::Paused, VmState::Suspended],
-        }
-    }
 }

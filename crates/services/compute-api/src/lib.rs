@@ -1,5 +1,6 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
+pub mod action;
 pub mod app;
 pub mod boot_image;
 mod console;

@@ -130,7 +130,7 @@ pub async fn insert(
         vcpus: flavor.vcpus,
         memory_mb: flavor.memory_mb,
     };
-    let asker = Asker { request_id: &ctx.request_id, user_id, project_id };
+    let asker = Asker::of(ctx.caller()?, &ctx.request_id);
 
     let mut tx = app.db.begin_write().await?;
     let count =

@@ -1,6 +1,7 @@
 //! Deleting a server: the guest wherever it may be, the ports, the claim. It takes over from any other job.
 
 use crate::{
+    action,
     app::App,
     jobs::{
         fault,
@@ -16,7 +17,7 @@ use crate::{
 use async_trait::async_trait;
 use ferrostack_db::db_error;
 use ferrostack_jobs::{Enqueue, Job, JobKind, Outcome, Step};
-use ferrostack_model::{Error, Result, server::VmState};
+use ferrostack_model::{Error, Result, action::Action, server::VmState};
 use serde::{Deserialize, Serialize};
 
 /// Kind of the job.
@@ -82,8 +83,9 @@ fn later(error: Error) -> Error {
 }
 
 /// Takes a server over from whatever works on it and has it deleted. A server that is nowhere is gone at once; one
-/// that is being deleted already is left to that.
+/// that is being deleted already is left to that. 409 if it is locked.
 pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
+    action::check(server, Action::Delete, asker.admin)?;
     let id = server.id.as_str();
     let mut tx = app.db.begin_write().await?;
     // The server's row first, then the job's: every transaction locks in this order.

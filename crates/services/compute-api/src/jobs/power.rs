@@ -1,6 +1,7 @@
 //! Start, stop and reboot: one order to the agent, and the state it leads to.
 
 use crate::{
+    action,
     app::App,
     jobs::{
         fault,
@@ -14,12 +15,12 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_bus::Address;
-use ferrostack_db::{Change, db_error};
-use ferrostack_jobs::{Enqueue, Job, JobKind, Outcome, Step};
+use ferrostack_jobs::{Job, JobKind, Outcome, Step};
 use ferrostack_model::{
     Error, ErrorKind, Result, Timestamp,
+    action::Action,
     message::Order,
-    server::{Action, PowerState, TaskState, VmState},
+    server::{PowerState, TaskState, VmState},
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,13 +72,6 @@ impl Verb {
             Self::Stop => TaskState::PoweringOff,
             Self::RebootSoft => TaskState::Rebooting,
             Self::RebootHard => TaskState::RebootingHard,
-        }
-    }
-    /// Tasks it may interrupt.
-    fn interrupts(self) -> &'static [TaskState] {
-        match self {
-            Self::RebootHard => &[TaskState::Rebooting, TaskState::RebootingHard],
-            _ => &[],
         }
     }
     fn order(self, timeout_seconds: u32) -> Order {
@@ -153,58 +147,19 @@ impl JobKind<App> for Power {
     }
 }
 
-/// 409 in Nova's words.
-pub fn wrong_state(action: &str, id: &str, attribute: &str, state: &str) -> Error {
-    Error::conflict(format!("Cannot '{action}' instance {id} while it is in {attribute} {state}"))
-}
-
-fn check(server: &Server, verb: Verb) -> Result<()> {
-    let (name, id) = (verb.kind(), &server.id);
-    if !verb.action().allowed().contains(&server.vm_state) {
-        return Err(wrong_state(name, id, "vm_state", server.vm_state.as_str()));
-    }
-    if let Some(task) = server.task_state
-        && !verb.interrupts().contains(&task)
-    {
-        return Err(wrong_state(name, id, "task_state", task.as_str()));
-    }
-    if server.launched_at.is_none() || server.host.is_none() {
-        return Err(Error::conflict(format!("Instance is in an invalid state for '{name}'")));
-    }
-    Ok(())
-}
-
 /// Begins `verb` if the server's state allows it, else 409.
-pub async fn begin(app: &App, mut server: Server, verb: Verb, asker: Asker<'_>) -> Result<()> {
-    loop {
-        check(&server, verb)?;
-        let id = server.id.as_str();
-        let mut tx = app.db.begin_write().await?;
-        let before = server.task_state;
-        if change::begin_task(&mut tx, id, server.vm_state, before, verb.task()).await? != Change::Updated {
-            // Somebody was faster: judge anew.
-            drop(tx);
-            server = servers::get(&app.db, id).await?;
-            continue;
-        }
-        if before.is_some()
-            && let Some(job) = ferrostack_jobs::supersede(&mut tx, id).await?
-            && let Some(request) = &job.request_id
-        {
-            let why = "The operation was replaced by a hard reboot.";
-            actions::abandoned(&mut tx, id, request, why).await?;
-        }
-        actions::begin(&mut tx, id, verb.kind(), asker).await?;
-        actions::event_begin(&mut tx, id, asker.request_id, verb.event(), server.host.as_deref()).await?;
-        let data = serde_json::to_value(Data::of(verb))
-            .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-        let request_id = Some(asker.request_id);
-        let job = Enqueue { kind: verb.kind(), first_step: FIRST, target: id, data, request_id };
-        ferrostack_jobs::enqueue(&mut tx, job).await?;
-        tx.commit().await.map_err(db_error)?;
-        app.poke();
-        return Ok(());
-    }
+pub async fn begin(app: &App, server: Server, verb: Verb, asker: Asker<'_>) -> Result<()> {
+    let begin = action::Begin {
+        action: verb.action(),
+        task: verb.task(),
+        name: verb.kind(),
+        event: verb.event(),
+        kind: verb.kind(),
+        first_step: FIRST,
+        data: &Data::of(verb),
+        interrupts: "The operation was replaced by a hard reboot.",
+    };
+    action::begin(app, server, asker, &begin).await.map(|_| ())
 }
 
 struct Give;

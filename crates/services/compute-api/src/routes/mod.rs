@@ -19,7 +19,6 @@ mod server_create;
 mod server_filter;
 mod server_ips;
 mod server_metadata;
-mod server_snapshots;
 mod servers;
 mod services;
 mod tenant_usage;

@@ -2,9 +2,9 @@
 
 use super::servers::allowed;
 use crate::{
+    action,
     app::App,
     input,
-    jobs::power::wrong_state,
     store::{
         quota,
         servers::{self, Server, change},
@@ -13,7 +13,7 @@ use crate::{
 use actix_web::{HttpRequest, web};
 use ferrostack_db::{Change, db_error};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json, no_content};
-use ferrostack_model::{Error, Result, server::VmState};
+use ferrostack_model::{Error, Result, action::Action};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -61,15 +61,13 @@ fn items(value: &Value) -> Items {
 /// Changes the metadata by `edit`, which sees what is stored; again if somebody else was faster.
 async fn changed(
     app: &App,
+    ctx: &Ctx,
     mut server: Server,
-    action: &str,
+    action: Action,
     edit: impl Fn(&mut Items) -> Result<()>,
 ) -> Result<Items> {
     loop {
-        let state = server.vm_state;
-        if !matches!(state, VmState::Active | VmState::Paused | VmState::Suspended | VmState::Stopped) {
-            return Err(wrong_state(action, &server.id, "vm_state", state.as_str()));
-        }
+        action::check(&server, action, ctx.caller()?.is_admin())?;
         let mut metadata = server.metadata.clone();
         edit(&mut metadata)?;
         let limits = quota::limits(&app.db, &server.project_id, &app.settings.compute.quota).await?;
@@ -114,7 +112,7 @@ async fn create(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(b
     let body = input::body(&ctx, "server_metadata.create", body)?;
     let server = allowed(&app, &ctx, &id, CREATE).await?;
     let new = items(&body["metadata"]);
-    let metadata = changed(&app, server, "create metadata", |all| {
+    let metadata = changed(&app, &ctx, server, Action::CreateMetadata, |all| {
         all.extend(new.clone());
         Ok(())
     })
@@ -131,7 +129,7 @@ async fn update_all(
     let body = input::body(&ctx, "server_metadata.update_all", body)?;
     let server = allowed(&app, &ctx, &id, UPDATE_ALL).await?;
     let new = items(&body["metadata"]);
-    let metadata = changed(&app, server, "update metadata", |all| {
+    let metadata = changed(&app, &ctx, server, Action::UpdateMetadata, |all| {
         all.clone_from(&new);
         Ok(())
     })
@@ -152,7 +150,7 @@ async fn update(
     let Some(value) = new.get(&key).cloned() else {
         return Err(Error::bad_request("Request body and URI mismatch").into());
     };
-    changed(&app, server, "update metadata", |all| {
+    changed(&app, &ctx, server, Action::UpdateMetadata, |all| {
         all.insert(key.clone(), value.clone());
         Ok(())
     })
@@ -163,6 +161,9 @@ async fn update(
 async fn delete(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
     let (id, key) = path.into_inner();
     let server = allowed(&app, &ctx, &id, DELETE).await?;
-    changed(&app, server, "delete metadata", |all| all.remove(&key).map(|_| ()).ok_or_else(missing)).await?;
+    changed(&app, &ctx, server, Action::DeleteMetadata, |all| {
+        all.remove(&key).map(|_| ()).ok_or_else(missing)
+    })
+    .await?;
     no_content()
 }

@@ -209,9 +209,6 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let server = allowed(&app, &ctx, &id, DELETE).await?;
-    let caller = ctx.caller()?;
-    let asker =
-        Asker { request_id: &ctx.request_id, user_id: caller.user_id(), project_id: caller.project_id() };
-    jobs::delete::begin(&app, &server, asker).await?;
+    jobs::delete::begin(&app, &server, Asker::of(ctx.caller()?, &ctx.request_id)).await?;
     no_content()
 }

@@ -8,23 +8,12 @@ mod record;
 pub use record::check_metadata;
 
 use crate::{
+    action,
     app::App,
-    jobs::{
-        power::wrong_state,
-        snapshot::{Data, FIRST, ImageWord, Rotation},
-    },
-    store::{
-        instance_actions::{self as actions, Asker},
-        origin,
-        servers::{self, Server, change},
-    },
+    jobs::snapshot::{Data, FIRST, ImageWord, Rotation},
+    store::{instance_actions::Asker, origin, servers::Server},
 };
-use ferrostack_db::{Change, db_error};
-use ferrostack_jobs::Enqueue;
-use ferrostack_model::{
-    Caller, Error, ErrorKind, Result, id,
-    server::{Action, TaskState},
-};
+use ferrostack_model::{Caller, Error, ErrorKind, Result, action::Action, id, server::TaskState};
 use std::collections::BTreeMap;
 
 /// What is asked.
@@ -56,29 +45,15 @@ impl Wish {
     }
 }
 
-fn check(server: &Server, wish: &Wish) -> Result<()> {
-    let (name, id) = (wish.action(), &server.id);
-    if !Action::Snapshot.allowed().contains(&server.vm_state) {
-        return Err(wrong_state(name, id, "vm_state", server.vm_state.as_str()));
-    }
-    if let Some(task) = server.task_state {
-        return Err(wrong_state(name, id, "task_state", task.as_str()));
-    }
-    if server.launched_at.is_none() || server.host.is_none() {
-        return Err(Error::conflict(format!("Instance is in an invalid state for '{name}'")));
-    }
-    Ok(())
-}
-
 /// Begins an image of `server` if its state allows it, else 409; the image's id.
 pub async fn begin(
     app: &App,
     caller: &Caller,
-    mut server: Server,
+    server: Server,
     wish: &Wish,
     request_id: &str,
 ) -> Result<String> {
-    let asker = Asker { request_id, user_id: caller.user_id(), project_id: caller.project_id() };
+    let asker = Asker::of(caller, request_id);
     let image_id = id::uuid();
     let origin = origin::get(&app.db, &server.id).await?;
     let data = Data {
@@ -89,26 +64,17 @@ pub async fn begin(
         rotation: wish.rotation.clone(),
         ..Data::default()
     };
-    let job_id = loop {
-        check(&server, wish)?;
-        let id = server.id.as_str();
-        let mut tx = app.db.begin_write().await?;
-        if change::begin_task(&mut tx, id, server.vm_state, None, wish.task()).await? != Change::Updated {
-            // Somebody was faster: judge anew.
-            drop(tx);
-            server = servers::get(&app.db, id).await?;
-            continue;
-        }
-        actions::begin(&mut tx, id, wish.action(), asker).await?;
-        actions::event_begin(&mut tx, id, request_id, wish.event(), server.host.as_deref()).await?;
-        let data =
-            serde_json::to_value(&data).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-        let job =
-            Enqueue { kind: wish.kind(), first_step: FIRST, target: id, data, request_id: Some(request_id) };
-        let job_id = ferrostack_jobs::enqueue(&mut tx, job).await?;
-        tx.commit().await.map_err(db_error)?;
-        break job_id;
+    let begin = action::Begin {
+        action: if wish.rotation.is_some() { Action::CreateBackup } else { Action::CreateImage },
+        task: wish.task(),
+        name: wish.action(),
+        event: wish.event(),
+        kind: wish.kind(),
+        first_step: FIRST,
+        data: &data,
+        interrupts: "",
     };
+    let job_id = action::begin(app, server.clone(), asker, &begin).await?;
     let body = record::image(app, caller, &server, &origin, wish, &image_id);
     let made = app.image.create(&body, caller, request_id).await;
     let made = made.map_err(|e| match e.kind {

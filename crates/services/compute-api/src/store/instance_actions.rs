@@ -1,7 +1,7 @@
 //! What was done to a server, by the request that asked for it, and the events of the doing.
 
 use ferrostack_db::{Db, Tx, db_error, sqlx};
-use ferrostack_model::{Result, Timestamp};
+use ferrostack_model::{Caller, Result, Timestamp};
 
 /// A row of `instance_actions`; times in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -52,6 +52,20 @@ pub struct Asker<'a> {
     pub user_id: &'a str,
     /// The project.
     pub project_id: &'a str,
+    /// Whether locks do not hold them.
+    pub admin: bool,
+}
+
+impl<'a> Asker<'a> {
+    /// The caller of a request.
+    pub fn of(caller: &'a Caller, request_id: &'a str) -> Self {
+        Self {
+            request_id,
+            user_id: caller.user_id(),
+            project_id: caller.project_id(),
+            admin: caller.is_admin(),
+        }
+    }
 }
 
 /// Begins an action.

@@ -33,7 +33,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 const PROJECT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-pub const ASKER: Asker<'static> = Asker { request_id: "req-2", user_id: "u", project_id: PROJECT };
+pub const ASKER: Asker<'static> =
+    Asker { request_id: "req-2", user_id: "u", project_id: PROJECT, admin: false };
 
 /// Compute without HTTP in a world.
 pub struct Bench {

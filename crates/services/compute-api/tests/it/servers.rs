@@ -355,7 +355,7 @@ async fn actions_and_addresses() {
         let path = format!("/servers/{broken}/action");
         assert_eq!(
             member.post(&path, json!({"os-stop": null})).await.fault(409),
-            "Instance is in an invalid state for 'stop'"
+            format!("Instance {id} is in an invalid state for 'stop'")
         );
         assert_eq!(
             member.post(&path, json!({"os-getConsoleOutput": {}})).await.fault(409),

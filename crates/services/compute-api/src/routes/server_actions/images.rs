@@ -1,38 +1,37 @@
 //! The actions `createImage` and `createBackup`.
 
-use super::servers::allowed;
+use super::{Asked, ServerAction};
 use crate::{
-    app::App,
-    input,
     jobs::snapshot::Rotation,
     snapshot::{self, Wish},
     store::quota,
 };
 use actix_web::HttpResponse;
-use ferrostack_http::Ctx;
 use ferrostack_model::{Error, Result, microversion::feature};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-pub(super) const CREATE_IMAGE: &str = "os_compute_api:servers:create_image";
-pub(super) const CREATE_BACKUP: &str = "os_compute_api:os-create-backup";
+pub(super) const ACTIONS: &[ServerAction] = &[
+    ServerAction::new("createImage", "os_compute_api:servers:create_image", |asked| {
+        Box::pin(create_image(asked))
+    }),
+    ServerAction::new("createBackup", "os_compute_api:os-create-backup", |asked| {
+        Box::pin(create_backup(asked))
+    }),
+];
 
-pub(super) async fn create_image(app: &App, ctx: &Ctx, id: &str, body: Value) -> Result<HttpResponse> {
-    let body = input::body(ctx, "servers.createImage", body)?;
-    let wish = &body["createImage"];
-    let wish = Wish { name: name(wish), metadata: metadata(wish), rotation: None };
-    begin(app, ctx, id, CREATE_IMAGE, &wish).await
+async fn create_image(asked: Asked<'_>) -> Result<HttpResponse> {
+    let wish = Wish { name: name(&asked.wish), metadata: metadata(&asked.wish), rotation: None };
+    begin(asked, &wish).await
 }
 
-pub(super) async fn create_backup(app: &App, ctx: &Ctx, id: &str, body: Value) -> Result<HttpResponse> {
-    let body = input::body(ctx, "servers.createBackup", body)?;
-    let wish = &body["createBackup"];
+async fn create_backup(asked: Asked<'_>) -> Result<HttpResponse> {
     let rotation = Rotation {
-        backup_type: wish["backup_type"].as_str().unwrap_or_default().to_owned(),
-        keep: keep(&wish["rotation"])?,
+        backup_type: asked.wish["backup_type"].as_str().unwrap_or_default().to_owned(),
+        keep: keep(&asked.wish["rotation"])?,
     };
-    let wish = Wish { name: name(wish), metadata: metadata(wish), rotation: Some(rotation) };
-    begin(app, ctx, id, CREATE_BACKUP, &wish).await
+    let wish = Wish { name: name(&asked.wish), metadata: metadata(&asked.wish), rotation: Some(rotation) };
+    begin(asked, &wish).await
 }
 
 /// Digits of any number: what is more than can be is all of them.
@@ -60,8 +59,8 @@ fn metadata(wish: &Value) -> BTreeMap<String, String> {
     all.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-async fn begin(app: &App, ctx: &Ctx, id: &str, rule: &str, wish: &Wish) -> Result<HttpResponse> {
-    let server = allowed(app, ctx, id, rule).await?;
+async fn begin(asked: Asked<'_>, wish: &Wish) -> Result<HttpResponse> {
+    let Asked { app, ctx, server, .. } = asked;
     let caller = ctx.caller()?;
     if !ctx.version.has(feature::NO_IMAGE_META_PROXY) && !wish.metadata.is_empty() {
         let limits = quota::limits(&app.db, caller.project_id(), &app.settings.compute.quota).await?;

@@ -1,0 +1,28 @@
+//! `os-start`, `os-stop` and `reboot`.
+
+use super::{Asked, ServerAction, accepted};
+use crate::{
+    jobs::power::{self, Verb},
+    store::instance_actions::Asker,
+};
+use actix_web::HttpResponse;
+use ferrostack_model::Result;
+
+pub(super) const ACTIONS: &[ServerAction] = &[
+    ServerAction::new("os-start", "os_compute_api:servers:start", |asked| {
+        Box::pin(begin(asked, Verb::Start))
+    }),
+    ServerAction::new("os-stop", "os_compute_api:servers:stop", |asked| Box::pin(begin(asked, Verb::Stop))),
+    ServerAction::new("reboot", "os_compute_api:servers:reboot", |asked| Box::pin(reboot(asked))),
+];
+
+async fn begin(asked: Asked<'_>, verb: Verb) -> Result<HttpResponse> {
+    let asker = Asker::of(asked.ctx.caller()?, &asked.ctx.request_id);
+    power::begin(asked.app, asked.server, verb, asker).await?;
+    Ok(accepted())
+}
+
+async fn reboot(asked: Asked<'_>) -> Result<HttpResponse> {
+    let hard = asked.wish["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("HARD"));
+    begin(asked, if hard { Verb::RebootHard } else { Verb::RebootSoft }).await
+}
