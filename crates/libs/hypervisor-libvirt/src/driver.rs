@@ -1,5 +1,7 @@
 //! The driver: `Hypervisor` on libvirt.
 
+mod states;
+
 use crate::connection::{Connection, RECONNECT, optional};
 use crate::definition::{self, CLEAN_TRAFFIC, HostTraits};
 use crate::events::EventSink;

@@ -59,10 +59,13 @@ pub fn start(domain: &Domain) -> CallResult<PowerState> {
     Ok(power::of_domain(domain)?)
 }
 
-/// Pulls the plug if the domain is on.
+/// Pulls the plug if the domain is on; memory that was written to disk is lost with it.
 pub fn plug(domain: &Domain) -> CallResult<()> {
     if domain.is_active()? {
         already(domain.destroy(), || domain.is_active().map(|active| !active))?;
+    }
+    if domain.has_managed_save(0)? {
+        domain.managed_save_remove(0)?;
     }
     Ok(())
 }

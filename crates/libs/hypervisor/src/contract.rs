@@ -26,6 +26,7 @@ pub async fn hypervisor_contract(h: &dyn Hypervisor, make_guest: impl Fn(&str, i
     host(h).await;
     unknown(h).await;
     life(h, &make_guest).await;
+    states(h, &make_guest).await;
     at_once(h, &make_guest).await;
 }
 
@@ -87,6 +88,51 @@ async fn life(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
     // The id may be used anew.
     assert_eq!(ok("ensure after destroy", h.ensure(&newer).await), PowerState::Running);
     ok("destroy at the end", h.destroy(&id).await);
+    assert_eq!(state(h, &id).await, None);
+}
+
+/// Paused and suspended guests, each call twice.
+async fn states(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let kind = |r: Result<PowerState, Error>| r.expect_err("refused").kind;
+    assert_eq!(kind(h.pause(&id).await), ErrorKind::NotFound, "pause");
+    assert_eq!(kind(h.unpause(&id).await), ErrorKind::NotFound, "unpause");
+    assert_eq!(kind(h.suspend(&id).await), ErrorKind::NotFound, "suspend");
+    assert_eq!(kind(h.resume(&id).await), ErrorKind::NotFound, "resume");
+    let guest = make_guest(&id, 1);
+    ok("ensure", h.ensure(&guest).await);
+    for round in ["pause", "pause again"] {
+        assert_eq!(ok(round, h.pause(&id).await), PowerState::Paused);
+        expect_state(h, &id, 1, PowerState::Paused).await;
+    }
+    for round in ["unpause", "unpause again"] {
+        assert_eq!(ok(round, h.unpause(&id).await), PowerState::Running);
+        expect_state(h, &id, 1, PowerState::Running).await;
+    }
+    for round in ["suspend", "suspend again"] {
+        assert_eq!(ok(round, h.suspend(&id).await), PowerState::Shutdown);
+        expect_state(h, &id, 1, PowerState::Shutdown).await;
+    }
+    for round in ["resume", "resume again"] {
+        assert_eq!(ok(round, h.resume(&id).await), PowerState::Running);
+        expect_state(h, &id, 1, PowerState::Running).await;
+    }
+    // Out of either a hard reboot leads, and out of a saved memory nothing comes after it.
+    ok("pause", h.pause(&id).await);
+    assert_eq!(ok("hard reboot of a paused guest", h.reboot_hard(&guest).await), PowerState::Running);
+    ok("suspend", h.suspend(&id).await);
+    assert_eq!(ok("hard reboot of a suspended guest", h.reboot_hard(&guest).await), PowerState::Running);
+    ok("suspend", h.suspend(&id).await);
+    assert_eq!(ok("stop of a suspended guest", h.stop(&id, 0).await), PowerState::Shutdown);
+    assert_eq!(kind(h.suspend(&id).await), ErrorKind::Conflict, "suspend of a guest that is off");
+    assert_eq!(kind(h.pause(&id).await), ErrorKind::Conflict, "pause of a guest that is off");
+    assert_eq!(kind(h.unpause(&id).await), ErrorKind::Conflict, "unpause of a guest that is off");
+    assert_eq!(ok("resume of a guest that is off", h.resume(&id).await), PowerState::Running);
+    ok("pause", h.pause(&id).await);
+    ok("destroy of a paused guest", h.destroy(&id).await);
+    ok("ensure", h.ensure(&guest).await);
+    ok("suspend", h.suspend(&id).await);
+    ok("destroy of a suspended guest", h.destroy(&id).await);
     assert_eq!(state(h, &id).await, None);
 }
 

@@ -1,6 +1,8 @@
 //! A hypervisor whose guests exist only as records: thousands of guests and hosts, delays and faults.
 
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
+mod states;
+
 use async_trait::async_trait;
 use ferrostack_model::{Error, ErrorKind, Result, guest::WantedPower, host::GuestState, server::PowerState};
 use parking_lot::Mutex;
@@ -71,6 +73,8 @@ pub enum Operation {
     Destroy,
     /// [`Hypervisor::snapshot`]
     Snapshot,
+    /// Those of [`crate::States`].
+    State,
 }
 
 /// What goes wrong with one call.
@@ -117,6 +121,9 @@ struct FakeGuest {
     /// Bytes of the root disk.
     #[serde(default)]
     disk: u64,
+    /// Its memory is on disk.
+    #[serde(default)]
+    saved: bool,
 }
 
 impl FakeGuest {
@@ -133,6 +140,7 @@ impl FakeGuest {
     }
     fn boot(&mut self) {
         self.boots += 1;
+        self.saved = false;
         self.power = PowerState::Running;
         let (boots, name) = (self.boots, self.name.clone());
         self.say(&format!("[    0.000000] fake guest {name}, boot {boots}"));
@@ -140,6 +148,7 @@ impl FakeGuest {
         self.say(&format!("{hostname} login:"));
     }
     fn off(&mut self) {
+        self.saved = false;
         self.power = PowerState::Shutdown;
         self.say("[  999.000000] reboot: Power down");
     }
@@ -382,6 +391,7 @@ impl Hypervisor for FakeHypervisor {
                     0 => spec.image.virtual_size.max(spec.image.size).max(1 << 20),
                     gib => gib.saturating_mul(1 << 30),
                 },
+                saved: false,
             });
             entry.generation = spec.generation;
             entry.hostname.clone_from(&spec.hostname);
@@ -402,7 +412,7 @@ impl Hypervisor for FakeHypervisor {
         let after = self.before(Operation::Start).await?;
         let power = self.change(server_id, |guest| {
             if guest.power != PowerState::Running {
-                guest.boot();
+                guest.wake();
             }
         })?;
         self.after(after, power).await
@@ -411,7 +421,7 @@ impl Hypervisor for FakeHypervisor {
     async fn stop(&self, server_id: &str, _timeout_seconds: u32) -> Result<PowerState> {
         let after = self.before(Operation::Stop).await?;
         let power = self.change(server_id, |guest| {
-            if guest.power != PowerState::Shutdown {
+            if guest.power != PowerState::Shutdown || guest.saved {
                 guest.off();
             }
         })?;

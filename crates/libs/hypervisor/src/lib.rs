@@ -6,8 +6,10 @@
 pub mod contract;
 pub mod fake;
 mod snapshot;
+mod states;
 
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
+pub use states::{States, unsupported};
 
 use async_trait::async_trait;
 use ferrostack_model::{Result, guest::GuestSpec, host::GuestState, server::PowerState};
@@ -75,7 +77,7 @@ pub struct PowerEvent {
 
 /// A host that runs guests.
 #[async_trait]
-pub trait Hypervisor: Send + Sync + 'static {
+pub trait Hypervisor: States {
     /// Whether image files, kernels and config drives must be on disk before [`Self::ensure`].
     fn needs_files(&self) -> bool;
 

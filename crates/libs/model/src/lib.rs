@@ -6,6 +6,7 @@ pub mod action;
 pub mod auth;
 pub mod error;
 pub mod guest;
+pub mod guest_change;
 pub mod guest_hardware;
 pub mod host;
 pub mod id;

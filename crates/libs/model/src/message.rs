@@ -3,6 +3,7 @@
 use crate::{
     Error, Result, RevocationEvent, Timestamp,
     guest::GuestSpec,
+    guest_change::GuestChange,
     host::{GuestState, HostReport, HostState},
     id,
     placement::{Decision, PlacementRequest},
@@ -179,6 +180,11 @@ pub enum Order {
     Snapshot {
         /// What is made of it.
         snapshot: SnapshotOrder,
+    },
+    /// Change the guest's state.
+    Change {
+        /// What is done to it.
+        change: GuestChange,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Orders come over the bus, go into the ledger (SQLite) before they are acknowledged, and are carried out by
 //! one task per guest. Whatever is unfinished when the agent dies is done by its next start.
 
+mod change;
 mod files;
 mod host;
 mod metadata;

@@ -102,6 +102,7 @@ impl Host {
                 self.shared.files.remove_config_drive(id).await?;
                 PowerState::NoState
             }
+            Order::Change { change } => self.change(id, change).await?,
             Order::Snapshot { snapshot } => {
                 tokio::select! {
                     power = self.snapshot(row, snapshot) => power?,

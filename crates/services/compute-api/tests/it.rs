@@ -28,6 +28,8 @@ mod server_images;
 mod server_lists;
 #[path = "it/server_reports.rs"]
 mod server_reports;
+#[path = "it/server_states.rs"]
+mod server_states;
 #[path = "it/servers.rs"]
 mod servers;
 #[path = "it/snapshots.rs"]

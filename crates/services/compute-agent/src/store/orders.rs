@@ -21,6 +21,7 @@ pub fn verb(order: &Order) -> &'static str {
         Order::RebootHard => "reboot_hard",
         Order::Destroy => "destroy",
         Order::Snapshot { .. } => "snapshot",
+        Order::Change { change } => change.as_str(),
     }
 }
 
@@ -170,6 +171,11 @@ impl Ledger {
             }
             (Order::Stop { .. }, Some(spec)) => {
                 guests::power_in(&mut tx, host, spec, WantedPower::Stopped).await?;
+            }
+            (Order::Change { change }, Some(spec)) => {
+                if let Some(power) = crate::change::power_of(change) {
+                    guests::power_in(&mut tx, host, spec, power).await?;
+                }
             }
             (_, None) | (Order::Destroy | Order::Snapshot { .. }, _) => {}
         }

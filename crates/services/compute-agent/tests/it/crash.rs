@@ -10,11 +10,16 @@ use ferrostack_hypervisor::{
     fake::{Fault, Operation},
 };
 use ferrostack_model::{
+    guest_change::GuestChange,
     message::{Envelope, HostsWanted, Order, Outcome},
     server::PowerState,
 };
 use rand::Rng;
 use std::time::Duration;
+
+fn change(change: GuestChange) -> Order {
+    Order::Change { change }
+}
 
 /// Every order kind with the operation it ends in and its outcome.
 fn kinds(id: &str, generation: i64) -> Vec<(Order, Operation, Outcome)> {
@@ -24,6 +29,10 @@ fn kinds(id: &str, generation: i64) -> Vec<(Order, Operation, Outcome)> {
         (Order::Start, Operation::Start, running()),
         (Order::RebootSoft { timeout_seconds: 1 }, Operation::Reboot, running()),
         (Order::RebootHard, Operation::Reboot, running()),
+        (change(GuestChange::Pause), Operation::State, done(PowerState::Paused)),
+        (change(GuestChange::Unpause), Operation::State, running()),
+        (change(GuestChange::Suspend), Operation::State, done(PowerState::Shutdown)),
+        (change(GuestChange::Resume), Operation::State, running()),
         (Order::Destroy, Operation::Destroy, done(PowerState::NoState)),
     ]
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_hypervisor::{
-    Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish,
+    Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, States,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
@@ -73,6 +73,8 @@ impl Hypervisor for Filed {
         self.fake.events()
     }
 }
+
+impl States for Filed {}
 
 pub struct Site {
     pub cloud: Cloud,

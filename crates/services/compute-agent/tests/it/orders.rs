@@ -9,6 +9,7 @@ use ferrostack_hypervisor::{
 use ferrostack_model::{
     ErrorKind, Timestamp,
     guest::WantedPower,
+    guest_change::GuestChange,
     message::{AgentOrder, Envelope, Order, Outcome},
     server::PowerState,
 };
@@ -35,6 +36,10 @@ async fn every_order_is_carried_out_and_answered() {
         (Order::Start, running()),
         (Order::RebootSoft { timeout_seconds: 1 }, running()),
         (Order::RebootHard, running()),
+        (Order::Change { change: GuestChange::Pause }, done(PowerState::Paused)),
+        (Order::Change { change: GuestChange::Unpause }, running()),
+        (Order::Change { change: GuestChange::Suspend }, done(PowerState::Shutdown)),
+        (Order::Change { change: GuestChange::Resume }, running()),
         (Order::Destroy, done(PowerState::NoState)),
     ];
     for (i, (order, expected)) in orders.into_iter().enumerate() {

@@ -14,13 +14,12 @@ use ferrostack_jobs::JobKind;
 
 /// Every kind of job of this service.
 pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
-    vec![
+    let mut kinds: Vec<Box<dyn JobKind<App>>> = vec![
         Box::new(build::Build::new()),
         Box::new(delete::Delete::new()),
-        Box::new(power::Power::start()),
-        Box::new(power::Power::stop()),
-        Box::new(power::Power::reboot()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
-    ]
+    ];
+    kinds.extend(power::Power::all().map(|kind| Box::new(kind) as Box<dyn JobKind<App>>));
+    kinds
 }

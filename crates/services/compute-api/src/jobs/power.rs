@@ -1,4 +1,4 @@
-//! Start, stop and reboot: one order to the agent, and the state it leads to.
+//! Start, stop, reboot, pause, suspend and the like: one order to the agent, and the state it leads to.
 
 use crate::{
     action,
@@ -19,6 +19,7 @@ use ferrostack_jobs::{Job, JobKind, Outcome, Step};
 use ferrostack_model::{
     Error, ErrorKind, Result, Timestamp,
     action::Action,
+    guest_change::GuestChange,
     message::Order,
     server::{PowerState, TaskState, VmState},
 };
@@ -39,6 +40,14 @@ pub enum Verb {
     RebootSoft,
     /// `reboot` HARD
     RebootHard,
+    /// `pause`
+    Pause,
+    /// `unpause`
+    Unpause,
+    /// `suspend`
+    Suspend,
+    /// `resume`
+    Resume,
 }
 
 impl Verb {
@@ -48,6 +57,10 @@ impl Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::RebootSoft | Self::RebootHard => "reboot",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
         }
     }
     /// Name of its event in instance actions.
@@ -56,6 +69,10 @@ impl Verb {
             Self::Start => "compute_start_instance",
             Self::Stop => "compute_stop_instance",
             Self::RebootSoft | Self::RebootHard => "compute_reboot_instance",
+            Self::Pause => "compute_pause_instance",
+            Self::Unpause => "compute_unpause_instance",
+            Self::Suspend => "compute_suspend_instance",
+            Self::Resume => "compute_resume_instance",
         }
     }
     fn action(self) -> Action {
@@ -64,6 +81,10 @@ impl Verb {
             Self::Stop => Action::Stop,
             Self::RebootSoft => Action::RebootSoft,
             Self::RebootHard => Action::RebootHard,
+            Self::Pause => Action::Pause,
+            Self::Unpause => Action::Unpause,
+            Self::Suspend => Action::Suspend,
+            Self::Resume => Action::Resume,
         }
     }
     fn task(self) -> TaskState {
@@ -72,6 +93,10 @@ impl Verb {
             Self::Stop => TaskState::PoweringOff,
             Self::RebootSoft => TaskState::Rebooting,
             Self::RebootHard => TaskState::RebootingHard,
+            Self::Pause => TaskState::Pausing,
+            Self::Unpause => TaskState::Unpausing,
+            Self::Suspend => TaskState::Suspending,
+            Self::Resume => TaskState::Resuming,
         }
     }
     fn order(self, timeout_seconds: u32) -> Order {
@@ -80,6 +105,21 @@ impl Verb {
             Self::Stop => Order::Stop { timeout_seconds },
             Self::RebootSoft => Order::RebootSoft { timeout_seconds },
             Self::RebootHard => Order::RebootHard,
+            Self::Pause => Order::Change { change: GuestChange::Pause },
+            Self::Unpause => Order::Change { change: GuestChange::Unpause },
+            Self::Suspend => Order::Change { change: GuestChange::Suspend },
+            Self::Resume => Order::Change { change: GuestChange::Resume },
+        }
+    }
+    /// The state it leads to.
+    fn vm_state(self) -> VmState {
+        match self {
+            Self::Stop => VmState::Stopped,
+            Self::Pause => VmState::Paused,
+            Self::Suspend => VmState::Suspended,
+            Self::Start | Self::RebootSoft | Self::RebootHard | Self::Unpause | Self::Resume => {
+                VmState::Active
+            }
         }
     }
 }
@@ -111,8 +151,14 @@ pub struct Power {
 }
 
 impl Power {
-    fn of(verb: Verb) -> Self {
+    /// The kind of job of `verb`.
+    pub fn of(verb: Verb) -> Self {
         Self { kind: verb.kind(), steps: vec![Box::new(Give)] }
+    }
+    /// One of each kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        use Verb::{Pause, RebootHard, Resume, Start, Stop, Suspend, Unpause};
+        [Start, Stop, RebootHard, Pause, Unpause, Suspend, Resume].into_iter().map(Self::of)
     }
     /// `os-start`
     pub fn start() -> Self {
@@ -182,7 +228,7 @@ impl Give {
     }
 
     async fn done(&self, app: &App, job: &Job, data: Data, power: PowerState) -> Result<Outcome> {
-        let vm_state = if data.verb == Verb::Stop { VmState::Stopped } else { VmState::Active };
+        let vm_state = data.verb.vm_state();
         let mut tx = app.db.begin_write().await?;
         change::settle(&mut tx, &job.target, vm_state, power, Timestamp::now()).await?;
         let request = job.request_id.as_deref().unwrap_or("");

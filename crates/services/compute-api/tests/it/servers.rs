@@ -297,8 +297,8 @@ async fn actions_and_addresses() {
             "There is no such action: nope"
         );
         assert_eq!(
-            member.post(&action, json!({"pause": null})).await.fault(400),
-            "There is no such action: pause"
+            member.post(&action, json!({"resetSomething": null})).await.fault(400),
+            "There is no such action: resetSomething"
         );
         assert_eq!(
             member.post(&action, json!({"os-start": null, "os-stop": null})).await.fault(400),
@@ -355,7 +355,7 @@ async fn actions_and_addresses() {
         let path = format!("/servers/{broken}/action");
         assert_eq!(
             member.post(&path, json!({"os-stop": null})).await.fault(409),
-            format!("Instance {id} is in an invalid state for 'stop'")
+            format!("Instance {broken} is in an invalid state for 'stop'")
         );
         assert_eq!(
             member.post(&path, json!({"os-getConsoleOutput": {}})).await.fault(409),

@@ -458,6 +458,7 @@ impl Agent {
             Order::RebootHard => "reboot-hard",
             Order::Destroy => "destroy",
             Order::Snapshot { .. } => "snapshot",
+            Order::Change { change } => change.as_str(),
         };
         if let Some(left) = state.lose.get_mut(verb)
             && *left > 0
@@ -520,10 +521,10 @@ impl Agent {
                 }
             }
             other => {
-                let power = if matches!(other, Order::Stop { .. }) {
-                    PowerState::Shutdown
-                } else {
-                    PowerState::Running
+                let power = match (other, verb) {
+                    (Order::Stop { .. }, _) | (_, "suspend") => PowerState::Shutdown,
+                    (_, "pause") => PowerState::Paused,
+                    _ => PowerState::Running,
                 };
                 let guests = state.guests.entry(self.host.clone()).or_default();
                 match guests.get_mut(&order.server_id) {

@@ -1,4 +1,4 @@
-//! `os-start`, `os-stop` and `reboot`.
+//! `os-start`, `os-stop`, `reboot`, and the guests that are paused or suspended.
 
 use super::{Asked, ServerAction, accepted};
 use crate::{
@@ -14,6 +14,18 @@ pub(super) const ACTIONS: &[ServerAction] = &[
     }),
     ServerAction::new("os-stop", "os_compute_api:servers:stop", |asked| Box::pin(begin(asked, Verb::Stop))),
     ServerAction::new("reboot", "os_compute_api:servers:reboot", |asked| Box::pin(reboot(asked))),
+    ServerAction::new("pause", "os_compute_api:os-pause-server:pause", |asked| {
+        Box::pin(begin(asked, Verb::Pause))
+    }),
+    ServerAction::new("unpause", "os_compute_api:os-pause-server:unpause", |asked| {
+        Box::pin(begin(asked, Verb::Unpause))
+    }),
+    ServerAction::new("suspend", "os_compute_api:os-suspend-server:suspend", |asked| {
+        Box::pin(begin(asked, Verb::Suspend))
+    }),
+    ServerAction::new("resume", "os_compute_api:os-suspend-server:resume", |asked| {
+        Box::pin(begin(asked, Verb::Resume))
+    }),
 ];
 
 async fn begin(asked: Asked<'_>, verb: Verb) -> Result<HttpResponse> {

@@ -1,0 +1,34 @@
+//! What a hypervisor does with a guest that is there, beside starting and stopping it.
+
+use async_trait::async_trait;
+use ferrostack_model::{Error, ErrorKind, Result, server::PowerState};
+
+/// 501 for what a hypervisor cannot do.
+pub fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::NotImplemented, format!("The hypervisor does not support this: {what}."))
+}
+
+/// States of guests. What a driver does not override it does not support. Every call is `NotFound` where there is no
+/// such guest.
+#[async_trait]
+pub trait States: Send + Sync + 'static {
+    /// Stops the guest's processors; `Conflict` if it does not run.
+    async fn pause(&self, _server_id: &str) -> Result<PowerState> {
+        Err(unsupported("pause"))
+    }
+
+    /// Lets a paused guest go on; `Conflict` if it is off.
+    async fn unpause(&self, _server_id: &str) -> Result<PowerState> {
+        Err(unsupported("unpause"))
+    }
+
+    /// Writes the guest's memory to disk and shuts it off; `Conflict` if it is off without such memory.
+    async fn suspend(&self, _server_id: &str) -> Result<PowerState> {
+        Err(unsupported("suspend"))
+    }
+
+    /// Starts the guest with the memory that was written to disk, or afresh if there is none.
+    async fn resume(&self, _server_id: &str) -> Result<PowerState> {
+        Err(unsupported("resume"))
+    }
+}
