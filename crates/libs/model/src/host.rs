@@ -93,4 +93,7 @@ pub struct HostState {
     pub cpu_info: Value,
     /// Rises with every change; older states are ignored.
     pub generation: i64,
+    /// Management address (SimpleCIDRAffinityFilter).
+    #[serde(default)]
+    pub host_ip: String,
 }

@@ -68,6 +68,8 @@ pub mod feature {
     pub const SERVER_LOCKED: Feature = since(9);
     /// Keypairs of other users (admin), `user_id` in requests.
     pub const KEYPAIR_USER_ID: Feature = since(10);
+    /// Server groups tell their project and user.
+    pub const GROUP_OWNER: Feature = since(13);
     /// `host_status` in server views.
     pub const SERVER_HOST_STATUS: Feature = since(16);
     /// `description` of servers.
@@ -102,12 +104,16 @@ pub mod feature {
     pub const ACTION_EVENTS_FOR_OWNER: Feature = since(51);
     /// Services and hypervisors are named by UUID.
     pub const SERVICE_UUID: Feature = since(53);
+    /// `key_name` in `rebuild` and its answer.
+    pub const REBUILD_KEY: Feature = since(54);
     /// `description` of flavors.
     pub const FLAVOR_DESCRIPTION: Feature = since(55);
     /// File injection (`personality`) exists only through 2.56.
     pub const PERSONALITY: Feature = until(56);
     /// Injected-file quotas and limits exist only through 2.56.
     pub const INJECTED_FILE_QUOTA: Feature = until(56);
+    /// `user_data` in `rebuild` and its answer.
+    pub const REBUILD_USER_DATA: Feature = since(57);
     /// Instance actions page, `changes-since`, `updated_at`.
     pub const ACTION_PAGING: Feature = since(58);
     /// Flavor views embed extra specs.
@@ -116,6 +122,8 @@ pub mod feature {
     pub const ACTION_EVENT_HOST: Feature = since(62);
     /// Trusted image certificates.
     pub const TRUSTED_CERTIFICATES: Feature = since(63);
+    /// Server groups have one `policy` and `rules` instead of `policies` and `metadata`.
+    pub const GROUP_POLICY: Feature = since(64);
     /// `changes-before` filters.
     pub const CHANGES_BEFORE: Feature = since(66);
     /// Partial server views while a cell is down.
@@ -130,6 +138,8 @@ pub mod feature {
     pub const STRICT_INPUT: Feature = since(75);
     /// `PUT` of a server answers the whole server.
     pub const SERVER_FULL_UPDATE: Feature = since(75);
+    /// `availability_zone` in `unshelve`.
+    pub const UNSHELVE_ZONE: Feature = since(77);
     /// More list filters for all users.
     pub const MORE_FILTERS: Feature = since(83);
     /// Events have `details`.
@@ -140,6 +150,8 @@ pub mod feature {
     pub const HYPERVISOR_NO_USAGE: Feature = since(88);
     /// `hostname` may be given.
     pub const SERVER_HOSTNAME: Feature = since(90);
+    /// `host` in `unshelve`, and null as its zone.
+    pub const UNSHELVE_HOST: Feature = since(91);
     /// No server-side keypair generation.
     pub const KEYPAIR_IMPORT_ONLY: Feature = since(92);
     /// `hostname` may be a full domain name.

@@ -35,6 +35,63 @@ pub struct PlacementRequest {
     /// Hosts that failed in this attempt (RetryFilter).
     #[serde(default)]
     pub excluded_hosts: Vec<String>,
+    /// The server group it is in.
+    #[serde(default)]
+    pub group: Option<GroupWish>,
+    /// Where the servers run that hints name (same_host, different_host): host by server id.
+    #[serde(default)]
+    pub hosts_of: BTreeMap<String, String>,
+    /// The server stays where it is and only gets another image: its host is asked whether it takes that, with the
+    /// filters that Nova runs on a rebuild. It takes nothing from the host that it does not hold already.
+    #[serde(default)]
+    pub rebuild: bool,
+}
+
+/// What placing a server must know of its group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupWish {
+    /// Its policy.
+    pub policy: GroupPolicy,
+    /// Of an anti-affinity group: members that one host may have; 1 if not said.
+    #[serde(default)]
+    pub max_server_per_host: Option<i64>,
+    /// How many other members a host has; hosts without any are not named.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, i64>,
+}
+
+/// The policy of a server group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupPolicy {
+    /// All on one host.
+    #[default]
+    Affinity,
+    /// No two (or no more than the rule says) on one host.
+    AntiAffinity,
+    /// On as few hosts as may be.
+    SoftAffinity,
+    /// On as many hosts as may be.
+    SoftAntiAffinity,
+}
+
+impl GroupPolicy {
+    /// The text in the database and in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Affinity => "affinity",
+            Self::AntiAffinity => "anti-affinity",
+            Self::SoftAffinity => "soft-affinity",
+            Self::SoftAntiAffinity => "soft-anti-affinity",
+        }
+    }
+
+    /// The value with this text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Affinity, Self::AntiAffinity, Self::SoftAffinity, Self::SoftAntiAffinity]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+    }
 }
 
 /// Hosts that one filter refused for one reason.

@@ -404,7 +404,8 @@ pub struct Scheduler {
     pub listen: SocketAddr,
     /// Filters in order.
     pub enabled_filters: Vec<String>,
-    /// Multiplier by weigher; 0 turns it off. `RAMWeigher`, `CPUWeigher`, `DiskWeigher`, `IoOpsWeigher`.
+    /// Multiplier by weigher; 0 turns it off. `RAMWeigher`, `CPUWeigher`, `DiskWeigher`, `IoOpsWeigher`,
+    /// `ServerGroupSoftAffinityWeigher`, `ServerGroupSoftAntiAffinityWeigher`.
     pub weight_multipliers: BTreeMap<String, f64>,
     /// A host is drawn from this many best ones.
     pub host_subset_size: usize,
@@ -425,9 +426,19 @@ impl Default for Scheduler {
             "DiskFilter",
             "ComputeCapabilitiesFilter",
             "ImagePropertiesFilter",
+            "ServerGroupAntiAffinityFilter",
+            "ServerGroupAffinityFilter",
+            "SameHostFilter",
+            "DifferentHostFilter",
         ];
-        let weights =
-            [("RAMWeigher", 1.0), ("CPUWeigher", 1.0), ("DiskWeigher", 1.0), ("IoOpsWeigher", -1.0)];
+        let weights = [
+            ("RAMWeigher", 1.0),
+            ("CPUWeigher", 1.0),
+            ("DiskWeigher", 1.0),
+            ("IoOpsWeigher", -1.0),
+            ("ServerGroupSoftAffinityWeigher", 1.0),
+            ("ServerGroupSoftAntiAffinityWeigher", 1.0),
+        ];
         Self {
             listen: local(8778),
             enabled_filters: filters.map(Into::into).into(),

@@ -13,6 +13,7 @@ pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod network;
+pub mod placement;
 pub mod policy;
 mod projects;
 pub mod reconcile;

@@ -24,6 +24,10 @@ pub struct Wish<'a> {
 pub trait Filter: Send + Sync {
     /// Nova's name of it.
     fn name(&self) -> &'static str;
+    /// Whether it is asked when a server is rebuilt where it is (Nova's `RUN_ON_REBUILD`).
+    fn on_rebuild(&self) -> bool {
+        false
+    }
     /// `Err` says why not.
     fn check(&self, wish: &Wish<'_>, host: &HostState) -> Result<(), Reason>;
 }
@@ -80,7 +84,11 @@ pub fn decide<'a>(
 }
 
 fn first_refusal(wish: &Wish<'_>, host: &HostState, config: &Config) -> Option<(usize, Reason)> {
-    config.filters.iter().enumerate().find_map(|(i, f)| f.check(wish, host).err().map(|reason| (i, reason)))
+    let asked = |f: &&Arc<dyn Filter>| !wish.request.rebuild || f.on_rebuild();
+    let filters = config.filters.iter().enumerate().filter(|(_, f)| asked(f));
+    filters
+        .map(|(i, f)| (i, f.check(wish, host)))
+        .find_map(|(i, found)| found.err().map(|reason| (i, reason)))
 }
 
 /// The best hosts, best first: as many as can be named or drawn from.

@@ -134,7 +134,9 @@ impl Scheduler {
             // Others' choices may never become claims. The claim decides, so better one lost than a wrong refusal.
             decision = decide(&wish, &view.hosts_as_told(), &self.config, &mut rand::rng());
         }
-        if let Some(host) = decision.hosts.first() {
+        if let Some(host) = decision.hosts.first()
+            && !request.request.rebuild
+        {
             view.consume(host, &request.request, wish.now);
         }
         drop(view);

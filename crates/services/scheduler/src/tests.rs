@@ -46,6 +46,7 @@ fn host(name: &str) -> HostState {
         cpu_info: json!({"model": "Haswell", "vendor": "Intel", "features": ["aes", "sse4.2"],
             "topology": {"cores": 4, "threads": 2}}),
         generation: 1,
+        host_ip: "192.0.2.7".into(),
     }
 }
 

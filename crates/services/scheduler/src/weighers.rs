@@ -4,7 +4,7 @@ use crate::{
     decide::{Weigher, Wish},
     filters::capacity,
 };
-use ferrostack_model::host::HostState;
+use ferrostack_model::{host::HostState, placement::GroupPolicy};
 use std::sync::Arc;
 
 type Make = fn() -> Arc<dyn Weigher>;
@@ -15,6 +15,8 @@ pub const REGISTRY: &[(&str, Make)] = &[
     ("CPUWeigher", || Arc::new(CpuWeigher)),
     ("DiskWeigher", || Arc::new(DiskWeigher)),
     ("IoOpsWeigher", || Arc::new(IoOpsWeigher)),
+    ("ServerGroupSoftAffinityWeigher", || Arc::new(ServerGroupSoftAffinityWeigher)),
+    ("ServerGroupSoftAntiAffinityWeigher", || Arc::new(ServerGroupSoftAntiAffinityWeigher)),
 ];
 
 /// Free memory.
@@ -62,5 +64,35 @@ impl Weigher for IoOpsWeigher {
     }
     fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
         h.num_io_ops as f64
+    }
+}
+
+/// Members of the server's group on the host, if that has this policy.
+fn members(wish: &Wish<'_>, policy: GroupPolicy, host: &HostState) -> f64 {
+    let group = wish.request.group.as_ref().filter(|group| group.policy == policy);
+    group.and_then(|group| group.hosts.get(&host.host)).map_or(0.0, |members| *members as f64)
+}
+
+/// Members of a soft-affinity group that are there already.
+pub struct ServerGroupSoftAffinityWeigher;
+
+impl Weigher for ServerGroupSoftAffinityWeigher {
+    fn name(&self) -> &'static str {
+        "ServerGroupSoftAffinityWeigher"
+    }
+    fn weigh(&self, wish: &Wish<'_>, h: &HostState) -> f64 {
+        members(wish, GroupPolicy::SoftAffinity, h)
+    }
+}
+
+/// The fewer members of a soft-anti-affinity group are there, the better.
+pub struct ServerGroupSoftAntiAffinityWeigher;
+
+impl Weigher for ServerGroupSoftAntiAffinityWeigher {
+    fn name(&self) -> &'static str {
+        "ServerGroupSoftAntiAffinityWeigher"
+    }
+    fn weigh(&self, wish: &Wish<'_>, h: &HostState) -> f64 {
+        -members(wish, GroupPolicy::SoftAntiAffinity, h)
     }
 }

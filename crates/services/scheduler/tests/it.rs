@@ -67,6 +67,7 @@ fn host(name: &str) -> HostState {
         arch: "x86_64".into(),
         cpu_info: serde_json::json!({}),
         generation: 1,
+        host_ip: "192.0.2.7".into(),
     }
 }
 

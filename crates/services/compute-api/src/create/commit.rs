@@ -1,6 +1,6 @@
 //! The one transaction that makes the servers: quota, rows, actions and jobs.
 
-use super::{names, place::Place, request::Wish};
+use super::{hints, names, place::Place, request::Wish};
 use crate::{
     app::App,
     boot_image::Images,
@@ -10,7 +10,7 @@ use crate::{
         instance_actions::{self as actions, Asker},
         keypairs::Keypair,
         origin::{self, Origin},
-        quota,
+        quota, server_groups,
         servers::{self, Inputs, NicRequest, Server},
     },
 };
@@ -131,10 +131,16 @@ pub async fn insert(
         memory_mb: flavor.memory_mb,
     };
     let asker = Asker::of(ctx.caller()?, &ctx.request_id);
+    let limits = quota::user_limits(&app.db, project_id, user_id, &app.settings.compute.quota).await?;
+    let member_limit = limits.server_group_members;
 
     let mut tx = app.db.begin_write().await?;
     let count =
         quota::reserve_servers(&mut tx, &app.settings.compute.quota, project_id, user_id, want).await?;
+    let group = wish.hints.get(hints::GROUP).and_then(|ids| ids.first());
+    if let Some(group) = group {
+        server_groups::admit(&mut tx, group, user_id, count, member_limit).await?;
+    }
     let mut first_id = None;
     for index in 0..count {
         let server_id = id::uuid();
@@ -154,6 +160,9 @@ pub async fn insert(
         };
         servers::insert(&mut tx, &server, &inputs).await?;
         origin::set(&mut tx, &server_id, &origin).await?;
+        if let Some(group) = group {
+            server_groups::join(&mut tx, group, &server_id, user_id).await?;
+        }
         actions::begin(&mut tx, &server_id, "create", asker).await?;
         let job = Enqueue {
             kind: build::KIND,

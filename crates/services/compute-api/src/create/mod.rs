@@ -2,6 +2,7 @@
 
 mod commit;
 mod devices;
+mod hints;
 pub mod names;
 mod networks;
 mod place;
@@ -49,6 +50,7 @@ pub async fn servers(app: &App, ctx: &Ctx, body: &Value) -> Result<Made> {
             Some(found)
         }
     };
+    hints::check(app, ctx, &wish.hints).await?;
     let nics = networks::check(app, ctx, &wish).await?;
     commit::insert(app, ctx, wish, placement, flavor, images, key, nics).await
 }

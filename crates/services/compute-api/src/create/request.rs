@@ -1,6 +1,6 @@
 //! The body of `POST /servers` as a type.
 
-use super::names;
+use super::{hints, names};
 use crate::input::{integer, is_true};
 use ferrostack_http::Ctx;
 use ferrostack_model::{Error, Result, auth::Secret, guest::Personality, id};
@@ -101,7 +101,7 @@ pub fn read(ctx: &Ctx, body: &Value) -> Result<Wish> {
         trusted_certs: asked["trusted_image_certificates"]
             .as_array()
             .map(|_| strings(&asked["trusted_image_certificates"])),
-        hints: hints(body)?,
+        hints: hints::read(body)?,
         key_name: text("key_name"),
         user_data: text("user_data").filter(|t| !t.is_empty()),
         personality: personality(&asked["personality"]),
@@ -199,30 +199,6 @@ fn security_groups(value: &Value, project_id: &str) -> Result<Vec<String>> {
         names.push(name.to_owned());
     }
     Ok(unique(names))
-}
-
-/// Hints under either of their two names, each as a list of texts.
-fn hints(body: &Value) -> Result<BTreeMap<String, Vec<String>>> {
-    let mut hints = BTreeMap::new();
-    for name in ["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"] {
-        let Some(map) = body[name].as_object() else { continue };
-        for (key, value) in map {
-            let list = match value {
-                Value::Array(items) => {
-                    items.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect()
-                }
-                Value::String(text) => vec![text.clone()],
-                Value::Null => Vec::new(),
-                other => vec![other.to_string()],
-            };
-            hints.insert(key.clone(), list);
-        }
-    }
-    if let Some(group) = hints.get("group").and_then(|g: &Vec<String>| g.first()) {
-        // There are no server groups yet, so none has this id.
-        return Err(Error::bad_request(format!("Instance group {group} could not be found.")));
-    }
-    Ok(hints)
 }
 
 /// 403 for what exceeds the project's limits of metadata and injected files.

@@ -8,6 +8,7 @@ use crate::{
         order::{self, News, Pending},
         ports,
     },
+    placement,
     store::{
         Tx, claims, guests,
         instance_actions::{self as actions, End},
@@ -123,21 +124,14 @@ async fn server(app: &App, job: &Job) -> Result<Server> {
     servers::get(&app.db, &job.target).await
 }
 
-fn placement(server: &Server, data: &Data) -> PlacementRequest {
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    PlacementRequest {
-        project_id: server.project_id.clone(),
-        vcpus: i64::from(server.flavor.vcpus),
-        memory_mb: number(server.flavor.ram_mb),
-        disk_gb: server.disk_gb(),
-        extra_specs: server.flavor.extra_specs.clone(),
-        image_properties: server.image.properties.clone(),
-        availability_zone: server.pinned_az.clone(),
+/// What the scheduler is asked for.
+async fn placement(app: &App, server: &Server, data: &Data) -> Result<PlacementRequest> {
+    Ok(PlacementRequest {
         host: data.forced_host.clone(),
         node: data.forced_node.clone(),
-        hints: server.hints.clone(),
         excluded_hosts: data.failed.iter().map(|(host, _)| host.clone()).collect(),
-    }
+        ..placement::request(app, server).await?
+    })
 }
 
 fn fail(mut data: Data, fault: Fault) -> Result<Outcome> {
@@ -183,7 +177,7 @@ impl Step<App> for Schedule {
             server_id: server.id.clone(),
             generation: server.generation,
             attempt: data.round,
-            request: placement(&server, &data),
+            request: placement(app, &server, &data).await?,
         };
         let message = Envelope::new(&request, job.request_id.as_deref())?.at_generation(server.generation);
         Ok(Outcome::wait(data.due).data(&data)?.send(Address::Scheduler, message))

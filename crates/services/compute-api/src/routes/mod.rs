@@ -17,6 +17,7 @@ mod quota_sets;
 mod server_actions;
 mod server_create;
 mod server_filter;
+mod server_groups;
 mod server_ips;
 mod server_metadata;
 mod servers;
@@ -45,6 +46,7 @@ pub fn table() -> Vec<Route> {
         server_actions::routes(),
         server_metadata::routes(),
         server_ips::routes(),
+        server_groups::routes(),
         instance_actions::routes(),
         tenant_usage::routes(),
     ];

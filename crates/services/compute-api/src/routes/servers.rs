@@ -8,6 +8,7 @@ use crate::{
     store::{
         hosts,
         instance_actions::Asker,
+        server_groups,
         servers::{self, Server, change, list},
     },
     view::{
@@ -116,6 +117,12 @@ async fn views(
         admin: caller.is_admin(),
         host_status: states.as_ref(),
         user_data,
+        group: match servers {
+            [one] if ctx.version.has(feature::SERVER_GROUPS) && extent != Extent::Detail => {
+                server_groups::of_server(&app.db, &one.id).await?
+            }
+            _ => None,
+        },
     };
     Ok(servers.iter().map(|s| view.full(s, extent)).collect())
 }

@@ -1,5 +1,6 @@
 //! Claims: what servers hold of their hosts. Capacity is never exceeded, whoever chose the host.
 
+use super::server_groups;
 use ferrostack_db::{Tx, db_error, sqlx};
 use ferrostack_model::{Result, Timestamp};
 use ferrostack_settings::Compute;
@@ -30,7 +31,8 @@ fn thousandths(ratio: f64) -> i64 {
     if scaled.is_finite() { scaled.clamp(0.0, 1_000_000_000.0) as i64 } else { 1000 }
 }
 
-/// Claims `want` on `host` for a server that holds no claim; `None` if it does not fit or the host is disabled.
+/// Claims `want` on `host` for a server that holds no claim; `None` if it does not fit, the host is disabled or the
+/// server's group forbids it.
 /// `forced` is an operator's explicit choice of host: a disabled host is taken too.
 pub async fn claim(
     tx: &mut Tx,
@@ -40,6 +42,9 @@ pub async fn claim(
     settings: &Compute,
     forced: bool,
 ) -> Result<Option<Claimed>> {
+    if !server_groups::permits(tx, server_id, host).await? {
+        return Ok(None);
+    }
     let taken: Option<(String, String)> = sqlx::query_as(
         "UPDATE hosts SET vcpus_used = vcpus_used + $2, memory_mb_used = memory_mb_used + $3,
              local_gb_used = local_gb_used + $4, num_instances = num_instances + 1, generation = generation + 1

@@ -85,6 +85,7 @@ impl Host {
             arch: self.report.arch.clone(),
             cpu_info: self.report.cpu_info.clone(),
             generation: self.generation,
+            host_ip: self.report.host_ip.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod keypairs;
 mod numbers;
 pub mod origin;
 pub mod quota;
+pub mod server_groups;
 pub mod servers;
 pub mod services;
 pub mod tenant_usage;

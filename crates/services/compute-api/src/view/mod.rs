@@ -8,6 +8,7 @@ pub mod keypairs;
 pub mod links;
 pub mod os_hosts;
 pub mod quota_sets;
+pub mod server_groups;
 pub mod servers;
 pub mod services;
 pub mod tenant_usage;

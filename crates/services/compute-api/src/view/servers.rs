@@ -23,6 +23,8 @@ pub struct View<'a> {
     pub host_status: Option<&'a HashMap<String, &'static str>>,
     /// `user_data` by server, if it is shown.
     pub user_data: HashMap<String, String>,
+    /// The server's group, where one server is shown.
+    pub group: Option<String>,
 }
 
 /// How much of a server an answer has.
@@ -164,7 +166,7 @@ impl View<'_> {
             put("trusted_image_certificates", json!(s.trusted_certs));
         }
         if v.has(feature::SERVER_GROUPS) && extent != Extent::Detail {
-            put("server_groups", json!([]));
+            put("server_groups", json!(self.group.as_slice()));
         }
         if v.has(feature::PINNED_AZ) {
             put("pinned_availability_zone", json!(s.pinned_az));

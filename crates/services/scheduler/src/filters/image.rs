@@ -11,6 +11,9 @@ impl Filter for ImagePropertiesFilter {
     fn name(&self) -> &'static str {
         "ImagePropertiesFilter"
     }
+    fn on_rebuild(&self) -> bool {
+        true
+    }
 
     fn check(&self, wish: &Wish<'_>, host: &HostState) -> Result<(), Reason> {
         let properties = &wish.request.image_properties;

@@ -2,13 +2,19 @@
 
 mod capabilities;
 mod capacity;
+mod group;
+mod hints;
 mod image;
+mod json;
 mod operators;
 mod state;
 
 pub use capabilities::ComputeCapabilitiesFilter;
 pub use capacity::{CoreFilter, DiskFilter, RamFilter, capacity};
+pub use group::{ServerGroupAffinityFilter, ServerGroupAntiAffinityFilter};
+pub use hints::{DifferentHostFilter, SameHostFilter, SimpleCIDRAffinityFilter};
 pub use image::ImagePropertiesFilter;
+pub use json::JsonFilter;
 pub use state::{AvailabilityZoneFilter, ComputeFilter, RequestedHostFilter, RetryFilter};
 
 use crate::decide::Filter;
@@ -27,4 +33,10 @@ pub const REGISTRY: &[(&str, Make)] = &[
     ("DiskFilter", |_| Arc::new(DiskFilter)),
     ("ComputeCapabilitiesFilter", |_| Arc::new(ComputeCapabilitiesFilter)),
     ("ImagePropertiesFilter", |_| Arc::new(ImagePropertiesFilter)),
+    ("ServerGroupAntiAffinityFilter", |_| Arc::new(ServerGroupAntiAffinityFilter)),
+    ("ServerGroupAffinityFilter", |_| Arc::new(ServerGroupAffinityFilter)),
+    ("SameHostFilter", |_| Arc::new(SameHostFilter)),
+    ("DifferentHostFilter", |_| Arc::new(DifferentHostFilter)),
+    ("SimpleCIDRAffinityFilter", |_| Arc::new(SimpleCIDRAffinityFilter)),
+    ("JsonFilter", |_| Arc::new(JsonFilter)),
 ];

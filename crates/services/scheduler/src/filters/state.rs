@@ -10,6 +10,9 @@ impl Filter for RequestedHostFilter {
     fn name(&self) -> &'static str {
         "RequestedHostFilter"
     }
+    fn on_rebuild(&self) -> bool {
+        true
+    }
     fn check(&self, wish: &Wish<'_>, host: &HostState) -> Result<(), Reason> {
         if wish.request.host.as_ref().is_some_and(|wanted| *wanted != host.host) {
             return Err("another host is requested".into());

@@ -298,6 +298,24 @@ pub async fn on_host(db: &Db, host: &str) -> Result<Vec<Server>> {
     rows.iter().map(read).collect()
 }
 
+/// The hosts of living servers, by id; of those that have one. One statement for 500 servers.
+pub async fn hosts_of(db: &Db, ids: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for part in ids.chunks(500) {
+        let marks: Vec<String> = (1..=part.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT id, host FROM servers WHERE host IS NOT NULL AND deleted_at IS NULL AND id IN ({})",
+            marks.join(", ")
+        );
+        let mut query = sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(sql));
+        for id in part {
+            query = query.bind(*id);
+        }
+        found.extend(query.fetch_all(db.reader()).await.map_err(db_error)?);
+    }
+    Ok(found)
+}
+
 /// What a server is built from.
 pub async fn inputs(db: &Db, id: &str) -> Result<Inputs> {
     let row =
