@@ -14,6 +14,7 @@ pub mod image;
 pub mod image_properties;
 pub mod message;
 pub mod microversion;
+pub mod migration;
 pub mod network;
 pub mod placement;
 pub mod revocation;

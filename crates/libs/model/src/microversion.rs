@@ -76,6 +76,10 @@ pub mod feature {
     pub const SERVER_DESCRIPTION: Feature = since(19);
     /// Instance actions of deleted servers are readable.
     pub const ACTIONS_OF_DELETED: Feature = since(21);
+    /// `migration_type` and links of migrations.
+    pub const MIGRATION_TYPE: Feature = since(23);
+    /// `GET /servers/{id}/migrations`.
+    pub const SERVER_MIGRATIONS: Feature = since(23);
     /// Server tags.
     pub const SERVER_TAGS: Feature = since(26);
     /// Hypervisors' `cpu_info` is an object.
@@ -114,8 +118,12 @@ pub mod feature {
     pub const INJECTED_FILE_QUOTA: Feature = until(56);
     /// `user_data` in `rebuild` and its answer.
     pub const REBUILD_USER_DATA: Feature = since(57);
+    /// `migrate` names a host.
+    pub const MIGRATE_HOST: Feature = since(56);
     /// Instance actions page, `changes-since`, `updated_at`.
     pub const ACTION_PAGING: Feature = since(58);
+    /// Migrations page, `changes-since`, `uuid`.
+    pub const MIGRATION_PAGING: Feature = since(59);
     /// Flavor views embed extra specs.
     pub const FLAVOR_EXTRA_SPECS: Feature = since(61);
     /// Events have `host` and `hostId`.
@@ -140,6 +148,8 @@ pub mod feature {
     pub const SERVER_FULL_UPDATE: Feature = since(75);
     /// `availability_zone` in `unshelve`.
     pub const UNSHELVE_ZONE: Feature = since(77);
+    /// `user_id` and `project_id` of migrations.
+    pub const MIGRATION_OWNER: Feature = since(80);
     /// More list filters for all users.
     pub const MORE_FILTERS: Feature = since(83);
     /// Events have `details`.

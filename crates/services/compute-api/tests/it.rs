@@ -16,6 +16,8 @@ mod jobs;
 mod keypairs;
 #[path = "it/matrix.rs"]
 mod matrix;
+#[path = "it/migrations.rs"]
+mod migrations;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/quotas.rs"]

@@ -11,6 +11,7 @@ use crate::{
     store::{
         Tx, claims, guests,
         instance_actions::{self as actions, Asker, End},
+        migrations, move_claims,
         servers::{self, Server, change},
     },
 };
@@ -184,8 +185,13 @@ impl Step<App> for Release {
         let mut tx = app.db.begin_write().await?;
         change::mark_deleted(&mut tx, &job.target).await?;
         let freed = claims::release(&mut tx, &job.target).await?;
+        let left = move_claims::release(&mut tx, &job.target).await?;
+        migrations::end_for_deleted(&mut tx, &job.target).await?;
         let request = job.request_id.as_deref().unwrap_or("");
         actions::event_end(&mut tx, &job.target, request, EVENT, actions::SUCCESS, true).await?;
-        Ok(Outcome::next().in_tx(tx).after_commit(app.hosts.will_change(freed)))
+        Ok(Outcome::next()
+            .in_tx(tx)
+            .after_commit(app.hosts.will_change(freed))
+            .after_commit(app.hosts.will_change(left)))
     }
 }

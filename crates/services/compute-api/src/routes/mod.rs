@@ -12,6 +12,7 @@ mod hypervisors;
 mod instance_actions;
 mod keypairs;
 mod limits;
+mod migrations;
 mod os_hosts;
 mod quota_sets;
 mod server_actions;
@@ -20,6 +21,7 @@ mod server_filter;
 mod server_groups;
 mod server_ips;
 mod server_metadata;
+mod server_migrations;
 mod servers;
 mod services;
 mod tenant_usage;
@@ -49,6 +51,8 @@ pub fn table() -> Vec<Route> {
         server_groups::routes(),
         instance_actions::routes(),
         tenant_usage::routes(),
+        migrations::routes(),
+        server_migrations::routes(),
     ];
     parts.into_iter().flatten().collect()
 }

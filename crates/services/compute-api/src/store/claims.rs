@@ -26,7 +26,7 @@ pub struct Claimed {
 }
 
 /// An allocation ratio in thousandths, so that the comparison is of integers on every database.
-fn thousandths(ratio: f64) -> i64 {
+pub(super) fn thousandths(ratio: f64) -> i64 {
     let scaled = (ratio * 1000.0).round();
     if scaled.is_finite() { scaled.clamp(0.0, 1_000_000_000.0) as i64 } else { 1000 }
 }

@@ -6,6 +6,8 @@ pub mod guests;
 pub mod hosts;
 pub mod instance_actions;
 pub mod keypairs;
+pub mod migrations;
+pub mod move_claims;
 mod numbers;
 pub mod origin;
 pub mod quota;

@@ -239,8 +239,8 @@ impl Usage {
     }
 }
 
-const USED: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(vcpus), 0) AS BIGINT), \
-     CAST(COALESCE(SUM(memory_mb), 0) AS BIGINT) FROM servers \
+const USED: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(vcpus + resize_vcpus), 0) AS BIGINT), \
+     CAST(COALESCE(SUM(memory_mb + resize_memory_mb), 0) AS BIGINT) FROM servers \
      WHERE deleted_at IS NULL AND project_id = $1 AND ($2 = '' OR user_id = $2)";
 
 fn usage((instances, cores, ram): (i64, i64, i64)) -> Usage {

@@ -40,7 +40,8 @@ pub async fn delete(db: &Db, host: &str) -> Result<()> {
     let mut tx = db.begin_write().await?;
     let held: i64 = sqlx::query_scalar(
         "SELECT (SELECT COUNT(*) FROM servers WHERE host = $1 AND deleted_at IS NULL) \
-         + (SELECT COUNT(*) FROM claims WHERE host = $1) + (SELECT COUNT(*) FROM guests WHERE host = $1)",
+         + (SELECT COUNT(*) FROM claims WHERE host = $1) + (SELECT COUNT(*) FROM guests WHERE host = $1) \
+         + (SELECT COUNT(*) FROM move_claims WHERE host = $1)",
     )
     .bind(host)
     .fetch_one(&mut *tx)

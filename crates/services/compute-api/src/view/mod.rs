@@ -6,6 +6,7 @@ pub mod hypervisors;
 pub mod instance_actions;
 pub mod keypairs;
 pub mod links;
+pub mod migrations;
 pub mod os_hosts;
 pub mod quota_sets;
 pub mod server_groups;

@@ -70,6 +70,7 @@ fn tokens() -> Arc<dyn TokenVerifier> {
     let admin = &["admin", "manager", "member", "reader"][..];
     Arc::new(Tokens(HashMap::from([
         ("admin", caller("admin", PROJECT_A, admin)),
+        ("manager", caller("manager", PROJECT_A, &["manager", "member", "reader"])),
         ("member", caller("member", PROJECT_A, &["member", "reader"])),
         ("reader", caller("reader", PROJECT_A, &["reader"])),
         ("nobody", caller("nobody", PROJECT_A, &[])),
@@ -329,8 +330,11 @@ pub async fn answer(request: RequestBuilder) -> Answer {
 type Rows = HashMap<String, Vec<(u16, u16, Value)>>;
 
 /// Nova's response schemas, by parts of the API.
-const RESPONSE_FILES: &[&str] =
-    &[include_str!("../schemas/resources.json"), include_str!("../schemas/servers.json")];
+const RESPONSE_FILES: &[&str] = &[
+    include_str!("../schemas/resources.json"),
+    include_str!("../schemas/servers.json"),
+    include_str!("../schemas/migrations.json"),
+];
 
 static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {
     let mut all = Rows::new();
