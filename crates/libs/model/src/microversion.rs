@@ -10,7 +10,7 @@ impl Microversion {
     /// What a request without a version header gets.
     pub const MIN: Self = Self(1);
     /// The advertised maximum: nothing that exists in the project is missing below it.
-    pub const MAX: Self = Self(96);
+    pub const MAX: Self = Self(101);
 
     /// Whether this version includes `feature`.
     pub fn has(self, feature: Feature) -> bool {
@@ -172,6 +172,8 @@ pub mod feature {
     pub const IMAGE_PROPERTIES: Feature = since(98);
     /// `scheduler_hints` in server views.
     pub const SCHEDULER_HINTS: Feature = since(100);
+    /// `PUT` of a server may take its pinned availability zone away.
+    pub const PINNED_AZ_UPDATE: Feature = since(104);
 }
 
 #[cfg(test)]

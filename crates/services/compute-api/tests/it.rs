@@ -18,6 +18,10 @@ mod keypairs;
 mod matrix;
 #[path = "it/migrations.rs"]
 mod migrations;
+#[path = "it/oracle.rs"]
+mod oracle;
+#[path = "it/oracle_data.rs"]
+mod oracle_data;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/quotas.rs"]

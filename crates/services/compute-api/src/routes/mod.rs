@@ -22,6 +22,7 @@ mod server_groups;
 mod server_ips;
 mod server_metadata;
 mod server_migrations;
+mod server_tags;
 mod servers;
 mod services;
 mod tenant_usage;
@@ -47,6 +48,7 @@ pub fn table() -> Vec<Route> {
         server_create::routes(),
         server_actions::routes(),
         server_metadata::routes(),
+        server_tags::routes(),
         server_ips::routes(),
         server_groups::routes(),
         instance_actions::routes(),

@@ -18,7 +18,7 @@ use crate::{
 };
 use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json, no_content};
-use ferrostack_model::{Result, Timestamp, microversion::feature};
+use ferrostack_model::{Error, Result, Timestamp, microversion::feature};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -153,7 +153,18 @@ async fn listed(app: &App, ctx: &Ctx, req: &HttpRequest, rule: &str, detail: boo
     let query =
         input::query(ctx, if detail { "servers.detail?" } else { "servers.index?" }, req.query_string())?;
     let filter = server_filter::read(app, ctx, &query, rule).await?;
-    let keys: Vec<&str> = query.all("sort_key").filter(|k| !k.is_empty()).collect();
+    let mut keys: Vec<&str> = query.all("sort_key").filter(|k| !k.is_empty()).collect();
+    if let Some(key) = keys.iter().find(|k| matches!(**k, "host" | "node"))
+        && !caller.is_admin()
+    {
+        return Err(Error::forbidden(format!("Only administrators can sort servers by {key}")).into());
+    }
+    for key in &mut keys {
+        if *key == "locked" && !ctx.version.has(feature::LOCKED_REASON) {
+            // Known to the schema, but ignored.
+            *key = "";
+        }
+    }
     let directions: Vec<&str> = query.all("sort_dir").filter(|d| !d.is_empty()).collect();
     let sort = list::Sort::of(&keys, &directions)?;
     let limit = query.limit(app.settings.compute.max_limit);
@@ -164,19 +175,29 @@ async fn listed(app: &App, ctx: &Ctx, req: &HttpRequest, rule: &str, detail: boo
             Some(found.ok_or_else(|| super::flavors::marker_not_found(id))?)
         }
     };
-    let found = list::list(&app.db, &filter, &sort, limit, marker).await?;
     let links = Links::of(req, ctx);
-    let items = if detail {
-        views(app, ctx, req, &found, Extent::Detail).await?
-    } else {
-        found.iter().map(|s| view::basic(s, &links)).collect()
+    let short =
+        if detail { None } else { list::names(&app.db, &filter, &sort, limit, marker.as_ref()).await? };
+    let (items, last): (Vec<Value>, Option<String>) = match short {
+        Some(found) => (
+            found.iter().map(|(id, name)| view::basic(id, name, &links)).collect(),
+            found.last().map(|(id, _)| id.clone()),
+        ),
+        None => {
+            let found = list::list(&app.db, &filter, &sort, limit, marker).await?;
+            let items = if detail {
+                views(app, ctx, req, &found, Extent::Detail).await?
+            } else {
+                found.iter().map(|s| view::basic(&s.id, &s.display_name, &links)).collect()
+            };
+            (items, found.last().map(|s| s.id.clone()))
+        }
     };
+    let full = items.len() as i64 == limit;
     let mut body = json!({"servers": items});
-    if let Some(last) = found.last()
-        && found.len() as i64 == limit
-    {
+    if let Some(last) = last.filter(|_| full) {
         let path = if detail { "servers/detail" } else { "servers" };
-        body["servers_links"] = links.next(path, query.pairs(), &last.id);
+        body["servers_links"] = links.next(path, query.pairs(), &last);
     }
     json(&body)
 }
@@ -198,6 +219,17 @@ async fn update(
     let server = allowed(&app, &ctx, &id, UPDATE).await?;
     let asked = &body["server"];
     let text = |name: &str| asked[name].as_str().map(str::to_owned);
+    let unpin = match asked.get("pinned_availability_zone") {
+        None => false,
+        Some(Value::Null) => true,
+        Some(zone) if zone.as_str() == server.pinned_az.as_deref() => false,
+        Some(_) => {
+            return Err(Error::conflict(format!(
+                "The pinned availability zone of instance {id} can be unset, but not changed."
+            ))
+            .into());
+        }
+    };
     let edit = change::Edit {
         display_name: text("name").map(|n| if ctx.legacy { n.trim().to_owned() } else { n }),
         hostname: text("hostname").map(|h| names::given_hostname(&h, ctx.version)).transpose()?,
@@ -205,6 +237,7 @@ async fn update(
         access_ip_v4: text("accessIPv4"),
         access_ip_v6: text("accessIPv6"),
         disk_config: text("OS-DCF:diskConfig"),
+        unpin,
     };
     if !change::edit(&app.db, &server.id, &edit).await? {
         return Err(servers::not_found(&id).into());

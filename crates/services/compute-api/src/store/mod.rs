@@ -12,6 +12,7 @@ mod numbers;
 pub mod origin;
 pub mod quota;
 pub mod server_groups;
+pub mod server_tags;
 pub mod servers;
 pub mod services;
 pub mod tenant_usage;

@@ -64,8 +64,8 @@ pub fn addresses(ports: &[NicSpec], extended: bool) -> Map<String, Value> {
 }
 
 /// The short form of lists.
-pub fn basic(server: &Server, links: &Links) -> Value {
-    json!({"id": server.id, "name": server.display_name, "links": links.item("servers", &server.id)})
+pub fn basic(id: &str, name: &str, links: &Links) -> Value {
+    json!({"id": id, "name": name, "links": links.item("servers", id)})
 }
 
 fn naive(at: Option<Timestamp>) -> Value {

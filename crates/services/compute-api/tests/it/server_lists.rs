@@ -55,7 +55,7 @@ async fn lists_filter_sort_and_page() {
         assert_eq!(names(member, "all_tenants=0").await.len(), 5);
 
         // Pages cover everything once, whatever the order.
-        for sort in ["", "sort_key=display_name&sort_dir=asc", "sort_key=host&sort_dir=desc&sort_key=uuid&sort_dir=asc", "name=web"] {
+        for sort in ["", "sort_key=display_name&sort_dir=asc", "sort_key=key_name&sort_dir=desc&sort_key=uuid&sort_dir=asc", "name=web"] {
             let (mut seen, mut query) = (Vec::new(), format!("{sort}&limit=2"));
             loop {
                 let page = member.get(&format!("/servers?{query}")).await.expect(200);

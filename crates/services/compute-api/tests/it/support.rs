@@ -1,5 +1,6 @@
 //! A started service, fake tokens, an identity that knows some projects, and short ways to call.
 
+use crate::oracle_data;
 use async_trait::async_trait;
 use ferrostack_bus::LocalBus;
 use ferrostack_db::{Db, sqlx};
@@ -289,8 +290,9 @@ pub struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Calls a path below `/v2.1`.
+    /// Calls a path below `/v2.1`. What succeeds must be an answer that Nova could have given.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let asked = method.clone();
         let mut request = self
             .cloud
             .request(self.who, method, &format!("/v2.1{path}"))
@@ -298,7 +300,11 @@ impl Client<'_> {
         if let Some(body) = body {
             request = request.json(body);
         }
-        answer(request).await
+        let given = answer(request).await;
+        if let Some(fault) = oracle_data::fault(&asked, path, body, self.version, &given) {
+            panic!("{fault}");
+        }
+        given
     }
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await

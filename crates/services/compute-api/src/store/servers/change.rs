@@ -215,6 +215,8 @@ pub struct Edit {
     pub access_ip_v6: Option<String>,
     /// `OS-DCF:diskConfig`
     pub disk_config: Option<String>,
+    /// Whether it is no longer bound to the zone that was asked for.
+    pub unpin: bool,
 }
 
 /// Edits a live server; false if it is gone.
@@ -229,7 +231,8 @@ pub async fn edit(db: &Db, id: &str, edit: &Edit) -> Result<bool> {
         "UPDATE servers SET display_name = COALESCE($2, display_name), hostname = COALESCE($3, hostname),
              description = CASE WHEN CAST($4 AS BIGINT) = 1 THEN NULL ELSE COALESCE($5, description) END,
              access_ip_v4 = COALESCE($6, access_ip_v4), access_ip_v6 = COALESCE($7, access_ip_v6),
-             disk_config = COALESCE($9, disk_config), updated_at = $8, generation = generation + 1
+             disk_config = COALESCE($9, disk_config),
+             pinned_az = CASE WHEN CAST($10 AS BIGINT) = 1 THEN NULL ELSE pinned_az END, updated_at = $8, generation = generation + 1
          WHERE id = $1 AND deleted_at IS NULL",
     )
     .bind(id)
@@ -240,7 +243,8 @@ pub async fn edit(db: &Db, id: &str, edit: &Edit) -> Result<bool> {
     .bind(&edit.access_ip_v4)
     .bind(&edit.access_ip_v6)
     .bind(Timestamp::now().0)
-    .bind(&edit.disk_config);
+    .bind(&edit.disk_config)
+    .bind(i64::from(edit.unpin));
     let done = one(&mut tx, query).await?;
     tx.commit().await.map_err(db_error)?;
     Ok(done)

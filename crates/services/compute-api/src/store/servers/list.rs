@@ -5,7 +5,10 @@
 //! on until the page is full.
 
 use super::{Server, columns, read};
-use ferrostack_db::{Db, db_error, sqlx};
+use ferrostack_db::{
+    Db, db_error,
+    sqlx::{self, Row, any::AnyRow},
+};
 use ferrostack_model::{
     Error, Result, Timestamp,
     server::{TaskState, VmState},
@@ -197,27 +200,20 @@ impl Filter {
     }
     /// With this tag, or without it.
     pub fn tag(&mut self, tag: &str, has: bool) {
-        if has {
-            self.json_has("tags", &quoted(tag));
-        } else {
-            self.text("REPLACE(tags, ?, '') = tags", &quoted(tag));
-        }
+        self.text(if has { HAS_TAG } else { LACKS_TAG }, &tag_part(tag));
     }
     /// With one of these tags, or with none of them all at once.
     pub fn any_tag(&mut self, tags: &[String]) {
-        let parts: Vec<&str> = tags.iter().map(|_| "REPLACE(tags, ?, '') <> tags").collect();
-        self.exact.push((
-            format!("({})", parts.join(" OR ")),
-            Bound::Texts(tags.iter().map(|t| quoted(t)).collect()),
-        ));
+        self.some_tag(HAS_TAG, tags);
     }
     /// Not with all of these tags.
     pub fn not_all_tags(&mut self, tags: &[String]) {
-        let parts: Vec<&str> = tags.iter().map(|_| "REPLACE(tags, ?, '') = tags").collect();
-        self.exact.push((
-            format!("({})", parts.join(" OR ")),
-            Bound::Texts(tags.iter().map(|t| quoted(t)).collect()),
-        ));
+        self.some_tag(LACKS_TAG, tags);
+    }
+    fn some_tag(&mut self, condition: &str, tags: &[String]) {
+        let parts: Vec<&str> = tags.iter().map(|_| condition).collect();
+        let texts = tags.iter().map(|t| tag_part(t)).collect();
+        self.exact.push((format!("({})", parts.join(" OR ")), Bound::Texts(texts)));
     }
     /// JSON as we write it has one form, so a member is found as text: the same on both databases.
     fn json_has(&mut self, column: &'static str, part: &str) {
@@ -243,28 +239,32 @@ impl Filter {
     }
 }
 
+/// Tags have no commas, so what follows one (the first bracket is taken for one) begins a tag.
+const HAS_TAG: &str = "REPLACE(',' || SUBSTR(tags, 2), ?, '') <> ',' || SUBSTR(tags, 2)";
+const LACKS_TAG: &str = "REPLACE(',' || SUBSTR(tags, 2), ?, '') = ',' || SUBSTR(tags, 2)";
+
+fn tag_part(tag: &str) -> String {
+    format!(",{}", quoted(tag))
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A sort key's expression; NULLs are the lowest, as on MySQL. `None` for keys that are equal for all servers.
+/// A sort key's expression; NULLs are the lowest, as on MySQL. `None` for keys that are equal for all servers, and for
+/// those that Nova ignores since they have no index there.
 fn column(key: &str) -> Option<&'static str> {
     Some(match key {
         "created_at" => "created_at",
         "updated_at" => "COALESCE(updated_at, 0)",
         "launched_at" => "COALESCE(launched_at, 0)",
         "terminated_at" => "COALESCE(terminated_at, 0)",
-        "deleted_at" => "COALESCE(deleted_at, 0)",
         "power_state" => "power_state",
         "progress" => "progress",
         "launch_index" => "launch_index",
         "config_drive" => "config_drive",
         "locked" => "locked",
-        "vcpus" => "vcpus",
-        "memory_mb" => "memory_mb",
-        "root_gb" => "root_gb",
-        "ephemeral_gb" => "ephemeral_gb",
-        "uuid" | "id" => "id",
+        "uuid" => "id",
         "display_name" => "display_name",
         "display_description" => "COALESCE(description, '')",
         "hostname" => "hostname",
@@ -282,7 +282,6 @@ fn column(key: &str) -> Option<&'static str> {
         "task_state" => "COALESCE(task_state, '')",
         "access_ip_v4" => "access_ip_v4",
         "access_ip_v6" => "access_ip_v6",
-        "reservation_id" => "reservation_id",
         "auto_disk_config" => "disk_config",
         _ => return None,
     })
@@ -290,7 +289,6 @@ fn column(key: &str) -> Option<&'static str> {
 
 /// The value of a sort key in a server, as its expression gives it.
 fn key_value(key: &str, s: &Server) -> Bound {
-    let number = |n: u64| Bound::Number(i64::try_from(n).unwrap_or(i64::MAX));
     let time = |t: Option<Timestamp>| Bound::Number(t.map_or(0, |t| t.0));
     let text = |t: &str| Bound::Text(t.to_owned());
     let opt = |t: &Option<String>| Bound::Text(t.clone().unwrap_or_default());
@@ -302,16 +300,11 @@ fn key_value(key: &str, s: &Server) -> Bound {
         "updated_at" => time(Some(s.updated_at)),
         "launched_at" => time(s.launched_at),
         "terminated_at" => time(s.terminated_at),
-        "deleted_at" => time(s.deleted_at),
         "power_state" => Bound::Number(s.power_state.code()),
         "progress" => Bound::Number(s.progress),
         "launch_index" => Bound::Number(s.launch_index),
         "config_drive" => Bound::Number(i64::from(s.config_drive)),
         "locked" => Bound::Number(i64::from(s.locked)),
-        "vcpus" => Bound::Number(i64::from(s.flavor.vcpus)),
-        "memory_mb" => number(s.flavor.ram_mb),
-        "root_gb" => number(s.flavor.root_gb),
-        "ephemeral_gb" => number(s.flavor.ephemeral_gb),
         "display_name" => text(&s.display_name),
         "display_description" => opt(&s.description),
         "hostname" => text(&s.hostname),
@@ -329,7 +322,6 @@ fn key_value(key: &str, s: &Server) -> Bound {
         "task_state" => text(s.task_state.map_or("", TaskState::as_str)),
         "access_ip_v4" => text(&s.access_ip_v4),
         "access_ip_v6" => text(&s.access_ip_v6),
-        "reservation_id" => text(&s.reservation_id),
         "auto_disk_config" => text(&s.disk_config),
         _ => text(&s.id),
     }
@@ -359,7 +351,7 @@ impl Sort {
             }
         }
         for key in ["created_at", "uuid"] {
-            if !sort.iter().any(|(k, _)| k == key || (key == "uuid" && k == "id")) {
+            if !sort.iter().any(|(k, _)| k == key) {
                 sort.push((key.to_owned(), default));
             }
         }
@@ -432,6 +424,25 @@ pub async fn list(
     }
 }
 
+/// Id and name of what [`list`] would find; `None` where whole rows must be looked at to know.
+pub async fn names(
+    db: &Db,
+    filter: &Filter,
+    sort: &Sort,
+    limit: i64,
+    marker: Option<&Server>,
+) -> Result<Option<Vec<(String, String)>>> {
+    if filter.nothing || limit <= 0 {
+        return Ok(Some(Vec::new()));
+    }
+    if !filter.patterns.is_empty() {
+        return Ok(None);
+    }
+    let rows = rows(db, "id, display_name", filter, sort, limit, marker).await?;
+    let text = |row: &AnyRow, i: usize| row.try_get::<String, _>(i).map_err(db_error);
+    rows.iter().map(|row| Ok((text(row, 0)?, text(row, 1)?))).collect::<Result<_>>().map(Some)
+}
+
 async fn page(
     db: &Db,
     filter: &Filter,
@@ -439,6 +450,17 @@ async fn page(
     limit: i64,
     after: Option<&Server>,
 ) -> Result<Vec<Server>> {
+    rows(db, columns!(), filter, sort, limit, after).await?.iter().map(read).collect()
+}
+
+async fn rows(
+    db: &Db,
+    columns: &'static str,
+    filter: &Filter,
+    sort: &Sort,
+    limit: i64,
+    after: Option<&Server>,
+) -> Result<Vec<AnyRow>> {
     let mut values: Vec<Bound> = Vec::new();
     let mut conditions: Vec<String> = Vec::new();
     for (sql, value) in &filter.exact {
@@ -464,8 +486,7 @@ async fn page(
     }
     let wanted = if conditions.is_empty() { "1 = 1".to_owned() } else { conditions.join(" AND ") };
     let sql = format!(
-        "SELECT {} FROM servers WHERE {wanted} ORDER BY {} LIMIT ${}",
-        columns!(),
+        "SELECT {columns} FROM servers WHERE {wanted} ORDER BY {} LIMIT ${}",
         sort.order_by(),
         values.len() + 1
     );
@@ -477,8 +498,7 @@ async fn page(
             Bound::Nothing | Bound::Texts(_) => query,
         };
     }
-    let rows = query.bind(limit).fetch_all(db.reader()).await.map_err(db_error)?;
-    rows.iter().map(read).collect()
+    query.bind(limit).fetch_all(db.reader()).await.map_err(db_error)
 }
 
 #[cfg(test)]
