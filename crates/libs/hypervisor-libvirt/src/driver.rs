@@ -1,5 +1,6 @@
 //! The driver: `Hypervisor` on libvirt.
 
+mod migrate;
 mod states;
 
 use crate::connection::{Connection, RECONNECT, optional};
@@ -67,6 +68,7 @@ struct Shared {
     /// What was last answered or told of each of our guests: events tell only what differs.
     known: Mutex<HashMap<String, PowerState>>,
     events: broadcast::Sender<PowerEvent>,
+    moves: migrate::Moves,
 }
 
 impl LibvirtHypervisor {
@@ -120,6 +122,7 @@ impl LibvirtHypervisor {
             guests: Arc::default(),
             known: Mutex::default(),
             events: broadcast::Sender::new(1024),
+            moves: migrate::Moves::default(),
             options,
         });
         shared.list().await?;
@@ -258,6 +261,7 @@ impl Shared {
         let wanted = Record::of(spec);
         let older = files.record()?;
         files.write_record(&wanted.clone().join(older.clone()))?;
+        files.own(self.host_id())?;
         let mut networks = Vec::with_capacity(spec.nics.len());
         for nic in &spec.nics {
             networks.push(self.networks.ensure(&self.connection, nic).await?);
@@ -414,6 +418,11 @@ impl Shared {
                 None => Ok(()),
             })
             .await?;
+        if self.belongs_elsewhere(&files)? {
+            tracing::info!(server_id = id, "the guest's files are another host's now: left alone");
+            self.known.lock().remove(id);
+            return Ok(());
+        }
         let remove = files.clone();
         tokio::task::spawn_blocking(move || remove.remove())
             .await
@@ -597,6 +606,10 @@ impl Hypervisor for LibvirtHypervisor {
         tokio::task::spawn_blocking(move || console::tail(&files, max_bytes))
             .await
             .map_err(|e| Error::internal(format!("reading a console log: {e}")))?
+    }
+
+    fn live_migration(&self) -> Option<&dyn ferrostack_hypervisor::LiveMigration> {
+        Some(self)
     }
 
     fn events(&self) -> broadcast::Receiver<PowerEvent> {

@@ -165,6 +165,41 @@ impl GuestFiles {
         self.dir.join("ramdisk")
     }
 
+    /// Who the files belong to on storage that hosts share: the id of a host.
+    fn owner_file(&self) -> PathBuf {
+        self.dir.join("owner")
+    }
+
+    /// The host that the files belong to; none if that was never said.
+    pub fn owner(&self) -> Result<Option<String>> {
+        let path = self.owner_file();
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::internal(format!("reading {}: {e}", path.display()))),
+        }
+    }
+
+    /// Says that the files belong to `host`.
+    pub fn own(&self, host: &str) -> Result<()> {
+        if self.owner()?.as_deref() == Some(host) {
+            return Ok(());
+        }
+        self.make(&self.owner_file(), |part| {
+            let mut file = fs::File::create(part)?;
+            file.write_all(host.as_bytes())?;
+            file.sync_all()
+        })
+    }
+
+    /// A file by which another host sees that it shares these; void like everything half-made.
+    ///
+    /// # Errors
+    /// `BadRequest` if `name` is not a UUID: anything else could name another place.
+    pub fn marker(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.dir.join(format!("{}{PART}", canonical_id(name)?)))
+    }
+
     /// The serial console's log.
     pub fn console_log(&self) -> PathBuf {
         self.dir.join("console.log")

@@ -79,3 +79,16 @@ pub fn undefine(domain: &Domain) -> CallResult<()> {
     optional(domain.undefine_flags(flags))?;
     Ok(())
 }
+
+/// Gives a domain that has come from another host our mark for good, running and defined.
+pub fn keep(connect: &Connect, domain: &Domain, metadata_xml: &str) -> CallResult<()> {
+    if !domain.is_persistent()? {
+        connect.define_domain_xml(
+            &domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?,
+        )?;
+    }
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT as i32;
+    let both = sys::VIR_DOMAIN_AFFECT_LIVE | sys::VIR_DOMAIN_AFFECT_CONFIG;
+    domain.set_metadata(kind, Some(metadata_xml), Some(PREFIX), Some(NAMESPACE), both)?;
+    Ok(())
+}

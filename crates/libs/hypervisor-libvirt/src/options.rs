@@ -57,6 +57,9 @@ pub struct LibvirtOptions {
     pub metadata_address: bool,
     /// Whether guests are kept from forging addresses, with libvirt's filter `clean-traffic` where it is installed.
     pub filters: bool,
+    /// How other hosts' libvirtds reach this host's, for guests that come here while they run: `qemu+tls://HOST/system`
+    /// or `qemu+ssh://USER@HOST/system`. None: guests do not come here.
+    pub migration_uri: Option<String>,
     /// Network namespace (`/run/netns/NAME`) that libvirtd and so the guests' bridges live in, if not ours.
     pub netns: Option<PathBuf>,
 }
@@ -75,6 +78,7 @@ impl LibvirtOptions {
             console_logs_kept: 2,
             metadata_address: true,
             filters: true,
+            migration_uri: None,
             netns: None,
         }
     }

@@ -1,5 +1,7 @@
 //! A hypervisor whose guests exist only as records: thousands of guests and hosts, delays and faults.
 
+mod migrate;
+
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
 mod states;
 
@@ -75,6 +77,16 @@ pub enum Operation {
     Snapshot,
     /// Those of [`crate::States`].
     State,
+    /// [`crate::LiveMigration::check`]
+    MigrateCheck,
+    /// [`crate::LiveMigration::receive`]
+    MigrateReceive,
+    /// [`crate::LiveMigration::send`]
+    MigrateSend,
+    /// [`crate::LiveMigration::abort`]
+    MigrateAbort,
+    /// [`crate::LiveMigration::settle`]
+    MigrateSettle,
 }
 
 /// What goes wrong with one call.
@@ -166,6 +178,7 @@ pub struct FakeHypervisor {
     created: AtomicU64,
     destroys: AtomicU64,
     events: broadcast::Sender<PowerEvent>,
+    moves: migrate::Moves,
 }
 
 impl FakeHypervisor {
@@ -173,7 +186,8 @@ impl FakeHypervisor {
     /// out, with a warning.
     pub fn new(options: FakeOptions) -> Arc<Self> {
         let guests = options.directory.as_deref().map(load).unwrap_or_default();
-        Arc::new(Self {
+        let made = Arc::new(Self {
+            moves: migrate::Moves::new(),
             options,
             guests: Mutex::new(guests),
             faults: Mutex::default(),
@@ -184,7 +198,9 @@ impl FakeHypervisor {
             created: AtomicU64::new(0),
             destroys: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS),
-        })
+        });
+        migrate::register(&made);
+        made
     }
 
     /// Lets the next call of `operation` (that has no earlier fault waiting) meet `fault`.
@@ -446,6 +462,7 @@ impl Hypervisor for FakeHypervisor {
     async fn destroy(&self, server_id: &str) -> Result<()> {
         let after = self.before(Operation::Destroy).await?;
         self.forget(server_id);
+        self.moves.forget(server_id);
         self.destroys.fetch_add(1, Ordering::SeqCst);
         self.after(after, ()).await
     }
@@ -480,6 +497,10 @@ impl Hypervisor for FakeHypervisor {
         let guest = guests.get(server_id).ok_or_else(|| absent(server_id))?;
         let bytes = guest.console.as_bytes();
         Ok(bytes[bytes.len().saturating_sub(max_bytes)..].to_vec())
+    }
+
+    fn live_migration(&self) -> Option<&dyn crate::LiveMigration> {
+        Some(self)
     }
 
     fn events(&self) -> broadcast::Receiver<PowerEvent> {

@@ -5,9 +5,11 @@
 
 pub mod contract;
 pub mod fake;
+mod migrate;
 mod snapshot;
 mod states;
 
+pub use migrate::{LiveMigration, block_fits};
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
 pub use states::{States, unsupported};
 
@@ -113,6 +115,11 @@ pub trait Hypervisor: States {
 
     /// The last bytes of the serial console, rotated logs joined, at most `max_bytes`.
     async fn console_output(&self, server_id: &str, max_bytes: usize) -> Result<Vec<u8>>;
+
+    /// How its guests move while they run; none if they cannot.
+    fn live_migration(&self) -> Option<&dyn LiveMigration> {
+        None
+    }
 
     /// Unordered power changes; a lagging receiver asks [`Self::list`].
     fn events(&self) -> tokio::sync::broadcast::Receiver<PowerEvent>;

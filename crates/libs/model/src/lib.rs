@@ -12,6 +12,7 @@ pub mod host;
 pub mod id;
 pub mod image;
 pub mod image_properties;
+pub mod live_migration;
 pub mod message;
 pub mod microversion;
 pub mod migration;

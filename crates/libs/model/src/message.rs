@@ -5,7 +5,7 @@ use crate::{
     guest::GuestSpec,
     guest_change::GuestChange,
     host::{GuestState, HostReport, HostState},
-    id,
+    id, live_migration,
     placement::{Decision, PlacementRequest},
     server::PowerState,
     snapshot::SnapshotOrder,
@@ -186,6 +186,11 @@ pub enum Order {
         /// What is done to it.
         change: GuestChange,
     },
+    /// A part of a live migration.
+    Migrate {
+        /// Which.
+        part: live_migration::Part,
+    },
 }
 
 /// To `agent.<host>`: an order for one server.
@@ -226,6 +231,11 @@ pub enum Outcome {
     Done {
         /// Power state.
         power: PowerState,
+    },
+    /// The destination of a live migration is prepared.
+    Prepared {
+        /// How the guest comes in.
+        offer: live_migration::Offer,
     },
     /// Still working.
     Working {

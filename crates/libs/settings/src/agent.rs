@@ -82,6 +82,10 @@ pub struct Agent {
     pub hypervisor: HypervisorKind,
     /// Any libvirt URI.
     pub libvirt_uri: String,
+    /// How other hosts' libvirtds reach this host's, for live migrations to here: `qemu+tls://HOST/system` (both need
+    /// libvirt's and QEMU's certificates) or `qemu+ssh://USER@HOST/system` (shared storage only, unless QEMU has
+    /// certificates). Empty: live migrations do not come here. Plain TCP is refused.
+    pub migration_uri: String,
     /// Network namespace (`/run/netns/NAME`) that libvirtd and so the guests' bridges are in, if not the agent's.
     pub libvirt_netns: Option<PathBuf>,
     /// auto, kvm or qemu.
@@ -120,6 +124,7 @@ impl Default for Agent {
             availability_zone: "nova".into(),
             hypervisor: HypervisorKind::Libvirt,
             libvirt_uri: "qemu:///system".into(),
+            migration_uri: String::new(),
             libvirt_netns: None,
             virt_type: VirtType::Auto,
             state_directory: "/var/lib/ferrostack/agent".into(),

@@ -8,6 +8,7 @@ mod files;
 mod host;
 mod metadata;
 mod metrics;
+mod migrate;
 mod orders;
 mod outbox;
 mod perform;

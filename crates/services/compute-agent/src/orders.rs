@@ -62,6 +62,12 @@ impl OrderHandler {
             spec.server_id.clone_from(&order.server_id);
             spec.generation = order.generation;
         }
+        if let Order::Migrate { part } = &mut order.order
+            && let Some(spec) = part.spec_mut()
+        {
+            spec.server_id.clone_from(&order.server_id);
+            spec.generation = order.generation;
+        }
         let answer = |outcome| AgentAnswer {
             job_id: order.job_id.clone(),
             server_id: order.server_id.clone(),

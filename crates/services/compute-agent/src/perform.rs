@@ -5,6 +5,7 @@ use ferrostack_hypervisor::Guest;
 use ferrostack_model::{
     Error, ErrorKind, Result,
     guest::GuestSpec,
+    live_migration::Part,
     message::{Order, Outcome},
     server::PowerState,
 };
@@ -50,8 +51,8 @@ impl Host {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.attempt(row, order, newer).await {
-                Ok(power) => return Performed::Outcome(Outcome::Done { power }),
+            let error = match self.outcome(row, order, newer).await {
+                Ok(outcome) => return Performed::Outcome(outcome),
                 Err(Trouble::Interrupted) => return Performed::Interrupted,
                 Err(Trouble::Failed(error)) => error,
             };
@@ -71,6 +72,23 @@ impl Host {
                 () = self.shared.stop.cancelled() => return Performed::Interrupted,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn outcome(
+        &self,
+        row: &OrderRow,
+        order: &Order,
+        newer: &CancellationToken,
+    ) -> Result<Outcome, Trouble> {
+        let Order::Migrate { part } = order else {
+            return self.attempt(row, order, newer).await.map(|power| Outcome::Done { power });
+        };
+        tokio::select! {
+            outcome = self.migrate(row, part) => Ok(outcome?),
+            // A guest that is on its way stays on it: the newer order says what becomes of it.
+            () = newer.cancelled() => Err(Trouble::Interrupted),
+            () = self.shared.stop.cancelled() => Err(Trouble::Interrupted),
         }
     }
 
@@ -103,6 +121,8 @@ impl Host {
                 PowerState::NoState
             }
             Order::Change { change } => self.change(id, change).await?,
+            // Not here: [`Self::outcome`].
+            Order::Migrate { .. } => PowerState::NoState,
             Order::Snapshot { snapshot } => {
                 tokio::select! {
                     power = self.snapshot(row, snapshot) => power?,
@@ -140,8 +160,10 @@ impl Host {
             error = error.for_log(),
             "order failed"
         );
-        let building = matches!(order, Order::Ensure { .. });
+        let receiving = matches!(order, Order::Migrate { part: Part::Receive { .. } });
+        let building = receiving || matches!(order, Order::Ensure { .. });
         if building
+            && !receiving
             && matches!(self.shared.ledger.spec(&self.name, &row.server_id).await, Ok(Some((false, _))))
         {
             let undone = match self.hypervisor.destroy(&row.server_id).await {

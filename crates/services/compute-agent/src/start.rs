@@ -121,6 +121,7 @@ fn libvirt_options(agent: &Agent) -> LibvirtOptions {
         },
         metadata_address: agent.metadata_listen.iter().any(|a| a.ip() == METADATA_ADDRESS),
         netns: agent.libvirt_netns.clone(),
+        migration_uri: (!agent.migration_uri.is_empty()).then(|| agent.migration_uri.clone()),
         ..LibvirtOptions::new(&agent.libvirt_uri, &agent.state_directory)
     }
 }

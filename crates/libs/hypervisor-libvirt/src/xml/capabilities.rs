@@ -15,6 +15,9 @@ pub struct Capabilities {
 /// `<host>`
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Host {
+    /// The host's own id.
+    #[serde(default)]
+    pub uuid: String,
     /// The CPU.
     #[serde(default)]
     pub cpu: HostCpu,

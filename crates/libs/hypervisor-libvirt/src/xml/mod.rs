@@ -5,6 +5,7 @@ pub mod capabilities;
 pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;
+pub mod migratable;
 pub mod network;
 
 use ferrostack_model::{Error, Result};

@@ -8,7 +8,9 @@ use ferrostack_db::{
 use ferrostack_model::{
     Error, Result, Timestamp,
     guest::{GuestSpec, WantedPower},
+    live_migration::Part,
     message::{AgentOrder, Order, Outcome},
+    server::PowerState,
 };
 
 /// The name of an order's kind.
@@ -22,6 +24,7 @@ pub fn verb(order: &Order) -> &'static str {
         Order::Destroy => "destroy",
         Order::Snapshot { .. } => "snapshot",
         Order::Change { change } => change.as_str(),
+        Order::Migrate { part } => part.verb(),
     }
 }
 
@@ -177,6 +180,11 @@ impl Ledger {
                     guests::power_in(&mut tx, host, spec, power).await?;
                 }
             }
+            (Order::Migrate { part }, _) => {
+                if let Some(spec) = part.spec() {
+                    guests::want_in(&mut tx, host, spec).await?;
+                }
+            }
             (_, None) | (Order::Destroy | Order::Snapshot { .. }, _) => {}
         }
         insert(&mut tx, host, order, request_id).await?;
@@ -244,6 +252,17 @@ impl Ledger {
                     guests::built_in(&mut tx, &row.host, &row.server_id).await?;
                 }
                 (Some(Order::Ensure { .. }), Outcome::Failed { .. }) if !built => {
+                    guests::gone_in(&mut tx, &row.host, &row.server_id, false).await?;
+                }
+                (Some(Order::Migrate { part: Part::Settle { .. } }), Outcome::Done { power }) => {
+                    match power {
+                        PowerState::NoState => {
+                            guests::gone_in(&mut tx, &row.host, &row.server_id, false).await?;
+                        }
+                        _ => guests::built_in(&mut tx, &row.host, &row.server_id).await?,
+                    }
+                }
+                (Some(Order::Migrate { part: Part::Receive { .. } }), Outcome::Failed { .. }) if !built => {
                     guests::gone_in(&mut tx, &row.host, &row.server_id, false).await?;
                 }
                 (Some(Order::Destroy), Outcome::Done { .. }) => {

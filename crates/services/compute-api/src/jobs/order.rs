@@ -68,6 +68,8 @@ impl Pending {
             (self.asked, self.due) = (0, Self::next_due(app));
             return Ok(match answer.outcome {
                 Word::Done { power } => News::Done(power),
+                // What it offers is read by the job that asked.
+                Word::Prepared { .. } => News::Done(PowerState::NoState),
                 Word::Failed { message, details, retry_elsewhere } => {
                     News::Failed { message, details, elsewhere: retry_elsewhere }
                 }

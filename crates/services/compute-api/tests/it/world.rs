@@ -459,6 +459,7 @@ impl Agent {
             Order::Destroy => "destroy",
             Order::Snapshot { .. } => "snapshot",
             Order::Change { change } => change.as_str(),
+            Order::Migrate { part } => part.verb(),
         };
         if let Some(left) = state.lose.get_mut(verb)
             && *left > 0
