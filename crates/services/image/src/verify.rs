@@ -16,6 +16,52 @@ use prometheus::IntCounter;
 use std::{io, sync::LazyLock};
 use tokio::task::JoinHandle;
 
+/// A way that the bytes of images take through the service.
+pub struct Way {
+    /// What users call it.
+    pub name: &'static str,
+    /// What the sha512 of the bytes is compared with.
+    pub compared_with: &'static str,
+    /// Where the bytes are read, below `src`.
+    pub sources: &'static [&'static str],
+}
+
+/// Every way, and where the hash is compared on it. One that is not here fails a test, which tries each of these.
+pub const WAYS: &[Way] = &[
+    Way { name: "download", compared_with: "the image's hash", sources: &["download.rs"] },
+    Way {
+        name: "glance-direct",
+        compared_with: "the hash of what was staged",
+        sources: &["jobs/import/check.rs", "jobs/import/store.rs"],
+    },
+    Way {
+        name: "unpacked on import",
+        compared_with: "the hash of what was staged",
+        sources: &["jobs/import/convert.rs"],
+    },
+    Way {
+        name: "converted on import",
+        compared_with: "the hash of what was staged, by the step before",
+        sources: &["jobs/import/check.rs", "jobs/import/convert.rs"],
+    },
+    Way {
+        name: "web-download",
+        compared_with: "nothing as it comes: the web has no hashes. From then on the hash of what came",
+        sources: &["jobs/import/fetch.rs", "jobs/import/check.rs"],
+    },
+    Way {
+        name: "glance-download",
+        compared_with: "the hash in the other cloud's record",
+        sources: &["jobs/import/fetch.rs", "jobs/import/remote.rs"],
+    },
+    Way { name: "copy-image", compared_with: "the image's hash", sources: &["jobs/import/store.rs"] },
+    Way {
+        name: "location",
+        compared_with: "the hash that its owner says",
+        sources: &["jobs/location.rs", "locations.rs"],
+    },
+];
+
 /// Copies of images that were found damaged by this process.
 static DAMAGED: LazyLock<IntCounter> = LazyLock::new(|| {
     let made = IntCounter::new(

@@ -3,11 +3,16 @@
 use crate::{
     convert::has_qemu_img,
     corpus::{self, CANARY, Case},
-    support::{Cloud, each, each_with, eventually},
+    imports,
+    stores::{directory, stored, two_stores},
+    support::{Cloud, each_with, eventually},
+    web::Web,
 };
+use aws_lc_rs::digest::{SHA512, digest};
 use ferrostack_image::inspect::{
     CheckedImage, Declared, MAX_BYTES, MAX_READS, Refusal, Rules, Source, inspect, inspect_source,
 };
+use ferrostack_settings::Settings;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
@@ -511,7 +516,11 @@ fn what_qemu_img_makes_of_other_files_is_refused() {
 /// G14: by no way in does a hostile image become active, is a byte of the canary sent, or the canary opened.
 #[tokio::test(flavor = "multi_thread")]
 async fn g14_no_way_in_lets_the_canary_out() {
-    each(async |cloud| {
+    let change = |settings: &mut Settings| {
+        imports::open(settings);
+        two_stores(settings);
+    };
+    each_with(change, async |cloud| {
         let canary = cloud.store.with_file_name("canary");
         fs::write(&canary, "CANARY-7f3a".repeat(100)).unwrap();
         // Older than a day: a read would show whatever the mount's `relatime` says.
@@ -543,36 +552,27 @@ async fn g14_no_way_in_lets_the_canary_out() {
             ),
         ];
         images.push(("luks".into(), b"LUKS\xba\xbe\0\x01".to_vec()));
-        for way in [put as Door, stage_and_import] {
+        for way in [put as Door, stage_and_import, web_download, copy_image] {
             for (name, bytes) in &images {
-                for (disk, container) in [
+                let tries = [
                     ("qcow2", "bare"),
                     ("vmdk", "bare"),
                     ("raw", "bare"),
                     ("iso", "bare"),
                     ("ami", "ami"),
                     ("raw", "ova"),
-                ] {
-                    // An archive is a fine ramdisk or machine image: it stays an archive.
-                    if name == "symlink" && disk == "ami" {
-                        continue;
-                    }
-                    let id = cloud.create(json!({"disk_format": disk, "container_format": container})).await;
-                    way(cloud, &id, bytes).await;
-                    let image = cloud.show(&id).await;
-                    assert_eq!(image["status"], "queued", "{name} as {disk} in {container}");
-                    let file = cloud
-                        .call("admin", Method::GET, &format!("/v2/images/{id}/file"))
-                        .send()
-                        .await
-                        .unwrap();
-                    assert_eq!(file.status(), 204, "{name} as {disk}");
-                    assert!(file.bytes().await.unwrap().is_empty());
-                    cloud.delete("admin", &format!("/v2/images/{id}")).await;
-                }
+                ]
+                .into_iter()
+                // An archive is a fine ramdisk or machine image: it stays an archive.
+                .filter(|(disk, _)| name != "symlink" || *disk != "ami")
+                .map(|(disk, container)| comes_in_by(cloud, way, name, bytes, disk, container));
+                futures_util::future::join_all(tries).await;
             }
         }
-        eventually("nothing is stored", async || cloud.stored().is_empty()).await;
+        eventually("nothing is stored", async || {
+            stored(cloud, "cheap").is_empty() && stored(cloud, "fast").is_empty()
+        })
+        .await;
         let after = fs::metadata(&canary).unwrap();
         assert_eq!(
             (after.atime(), after.mtime(), after.len()),
@@ -582,7 +582,22 @@ async fn g14_no_way_in_lets_the_canary_out() {
     .await;
 }
 
-type Way<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+/// Tries one way; what was not there before is not there after it.
+async fn comes_in_by(cloud: &Cloud, way: Door, name: &str, bytes: &[u8], disk: &str, container: &str) {
+    let id = cloud.create(json!({"disk_format": disk, "container_format": container})).await;
+    let had = way(cloud, &id, bytes).await;
+    let image = cloud.show(&id).await;
+    let (status, answered) = if had { ("active", 200) } else { ("queued", 204) };
+    assert_eq!(image["status"], status, "{name} as {disk} in {container}");
+    let file = cloud.call("admin", Method::GET, &format!("/v2/images/{id}/file")).send().await.unwrap();
+    assert_eq!(file.status(), answered, "{name} as {disk}");
+    let sent = file.bytes().await.unwrap();
+    assert!(if had { sent == *bytes } else { sent.is_empty() });
+    cloud.delete("admin", &format!("/v2/images/{id}")).await;
+}
+
+/// Whether the image had such data before, and still has.
+type Way<'a> = std::pin::Pin<Box<dyn Future<Output = bool> + 'a>>;
 type Door = for<'a> fn(&'a Cloud, &'a str, &'a [u8]) -> Way<'a>;
 
 fn put<'a>(cloud: &'a Cloud, id: &'a str, bytes: &'a [u8]) -> Way<'a> {
@@ -590,17 +605,59 @@ fn put<'a>(cloud: &'a Cloud, id: &'a str, bytes: &'a [u8]) -> Way<'a> {
         let (status, error) = cloud.upload("member", id, bytes.to_vec()).await;
         assert_eq!(status, 415, "{error}");
         eventually("queued again", async || cloud.show(id).await["status"] == "queued").await;
+        false
     })
 }
 
 fn stage_and_import<'a>(cloud: &'a Cloud, id: &'a str, bytes: &'a [u8]) -> Way<'a> {
     Box::pin(async move {
-        let stage = cloud.call("member", Method::PUT, &format!("/v2/images/{id}/stage"));
-        let stage = stage.header("Content-Type", "application/octet-stream").body(bytes.to_vec());
-        assert_eq!(stage.send().await.unwrap().status(), 204);
+        imports::stage(cloud, id, bytes).await;
         let body = json!({"method": {"name": "glance-direct"}});
-        assert_eq!(cloud.post("member", &format!("/v2/images/{id}/import"), body).await.0, 202);
-        eventually("queued again", async || cloud.show(id).await["status"] == "queued").await;
+        assert_eq!(imports::import(cloud, "member", id, body).await.0, 202);
+        imports::failed(cloud, id, "").await;
+        false
+    })
+}
+
+fn web_download<'a>(cloud: &'a Cloud, id: &'a str, bytes: &'a [u8]) -> Way<'a> {
+    Box::pin(async move {
+        let web = Web::data(bytes).await;
+        let body = json!({"method": {"name": "web-download", "uri": web.url("/")}});
+        assert_eq!(imports::import(cloud, "member", id, body).await.0, 202);
+        imports::failed(cloud, id, "").await;
+        assert_eq!(web.seen(), 1, "it was fetched");
+        false
+    })
+}
+
+/// Data that came when nobody looked at it, with its right hash, is not spread to another store.
+fn copy_image<'a>(cloud: &'a Cloud, id: &'a str, bytes: &'a [u8]) -> Way<'a> {
+    Box::pin(async move {
+        let declared = cloud.show(id).await;
+        let text = |name: &str| declared[name].as_str().unwrap().to_owned();
+        cloud
+            .sql("UPDATE image SET disk_format = 'raw', container_format = 'bare' WHERE id = $1", &[id])
+            .await;
+        assert_eq!(cloud.upload("member", id, b"harmless".to_vec()).await.0, 204);
+        let name = stored(cloud, "cheap").into_iter().find(|name| name.starts_with(id)).unwrap();
+        fs::write(directory(cloud, "cheap").join(name), bytes).unwrap();
+        let sha512 = hex::encode(digest(&SHA512, bytes));
+        let statement = "UPDATE image SET disk_format = $1, container_format = $2, os_hash_value = $3, \
+                         size = CAST($4 AS BIGINT) WHERE id = $5";
+        let (disk, container) = (text("disk_format"), text("container_format"));
+        cloud.sql(statement, &[&disk, &container, &sha512, &bytes.len().to_string(), id]).await;
+        let body = json!({"method": {"name": "copy-image"}, "stores": ["fast"]});
+        assert_eq!(imports::import(cloud, "admin", id, body).await.0, 202);
+        let task = imports::ended(cloud, id).await;
+        assert_eq!(task["status"], "failure", "{task}");
+        assert!(task["message"].as_str().unwrap().contains("Image content is refused"), "{task}");
+        let image = cloud.show(id).await;
+        assert_eq!((&image["stores"], &image["os_glance_failed_import"]), (&json!("cheap"), &json!("fast")));
+        eventually("the copy is gone", async || {
+            !stored(cloud, "fast").iter().any(|name| name.starts_with(id))
+        })
+        .await;
+        true
     })
 }
 

@@ -53,7 +53,7 @@ fn plain(answer: &Value) -> String {
 }
 
 /// The newest task of the image, once it has ended.
-async fn ended(cloud: &Cloud, id: &str) -> Value {
+pub async fn ended(cloud: &Cloud, id: &str) -> Value {
     let task = async || cloud.get("admin", &format!("/v2/images/{id}/tasks")).await.1["tasks"][0].clone();
     eventually("the task ends", async || {
         matches!(task().await["status"].as_str(), Some("success" | "failure"))
@@ -62,7 +62,7 @@ async fn ended(cloud: &Cloud, id: &str) -> Value {
     task().await
 }
 
-async fn failed(cloud: &Cloud, id: &str, why: &str) {
+pub async fn failed(cloud: &Cloud, id: &str, why: &str) {
     let task = ended(cloud, id).await;
     assert_eq!(task["status"], "failure", "{task}");
     assert!(task["message"].as_str().unwrap().contains(why), "{task}");

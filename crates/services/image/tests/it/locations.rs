@@ -26,7 +26,7 @@ fn open_to(web: &Web) -> impl Fn(&mut Settings) + use<> {
     }
 }
 
-fn sha512(data: &[u8]) -> String {
+pub fn sha512(data: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, data))
 }
 

@@ -18,7 +18,7 @@ impl Step<App> for Check {
     async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
         let mut data: Data = job.data()?;
         if data.method == Method::CopyImage {
-            // Stored data was checked when it came; its hash is compared with each copy.
+            // Each copy is looked at, and its hash compared.
             return Ok(Outcome::next());
         }
         let image = image(app, job).await?;

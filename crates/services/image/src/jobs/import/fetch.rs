@@ -54,6 +54,10 @@ impl Step<App> for Fetch {
         if described.as_ref().is_some_and(|d| d.size != received.size) {
             return Err(refused("The downloaded data is not as long as the image it is of."));
         }
+        let hash = described.as_ref().and_then(|d| d.sha512.as_ref());
+        if hash.is_some_and(|hash| *hash != received.sha512) {
+            return Err(refused("The downloaded data is not what the other image's hash says."));
+        }
         let before = image(app, job).await?;
         let limits = app.quota.of(&before).await?;
         let mut tx = app.db.begin_write().await?;

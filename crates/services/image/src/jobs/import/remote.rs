@@ -29,6 +29,8 @@ pub(super) struct Remote {
 /// What it says of itself.
 pub(super) struct Described {
     pub size: i64,
+    /// Of its data, hex, if the record says it.
+    pub sha512: Option<String>,
     disk_format: String,
     container_format: String,
     properties: Vec<(String, String)>,
@@ -106,8 +108,11 @@ impl Described {
         }
         crate::attributes::validate(&attributes)
             .map_err(|error| refused(format!("The other image cannot be taken over: {}", error.public)))?;
+        let sha512 = (text("os_hash_algo") == "sha512" && !text("os_hash_value").is_empty())
+            .then(|| text("os_hash_value").to_ascii_lowercase());
         Ok(Self {
             size,
+            sha512,
             disk_format: text("disk_format").to_owned(),
             container_format: text("container_format").to_owned(),
             properties: properties

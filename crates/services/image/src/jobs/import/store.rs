@@ -4,8 +4,11 @@ use super::{ATTEMPTS, Data, Method, image, read, refused, writing};
 use crate::{
     app::App,
     image::Image,
+    inspect,
     receive::storage_error,
     store::import,
+    stores::Backend,
+    upload,
     verify::{self, Check},
 };
 use async_trait::async_trait;
@@ -93,7 +96,9 @@ async fn place(app: &App, job: &Job, data: &mut Data, image: &Image, store: &str
         }
         None => {
             let blocks = copied(app, image).await?.map(|block| block.map_err(storage_error));
-            writing::write(app, job, data, backend, blocks).await?
+            let written = writing::write(app, job, data, backend, blocks).await?;
+            look_at(app, image, backend, &written.0.name).await?;
+            written
         }
     };
     let ours = image.os_hash_algo.as_deref() == Some("sha512");
@@ -104,6 +109,17 @@ async fn place(app: &App, job: &Job, data: &mut Data, image: &Image, store: &str
     import::placed(&mut tx, &location).await?;
     data.made.push(location.id);
     Ok(tx)
+}
+
+/// The copy is what the image is declared to be. A location that somebody added was never looked at, and data may be
+/// older than a check of ours.
+async fn look_at(app: &App, image: &Image, backend: &Backend, name: &str) -> Result<()> {
+    let copy = backend.open(name).await?.ok_or_else(|| refused("The copied data is missing."))?;
+    let declared = image.declared(&app.settings);
+    app.blocking(move || inspect::inspect_at(&copy, copy.size(), &declared))
+        .await?
+        .map(|_| ())
+        .map_err(upload::refused)
 }
 
 /// The image's bytes from the first location that can be read, compared with the image's hash as they come. One that
