@@ -5,7 +5,9 @@
 
 mod open;
 mod outcome;
+mod runs;
 
 pub use open::{Db, Dialect, Tx};
-pub use outcome::{Change, db_error, is_foreign_key_violation, is_unique_violation};
+pub use outcome::{Change, GAVE_UP, db_error, is_foreign_key_violation, is_unique_violation};
+pub use runs::is_run_again;
 pub use sqlx;

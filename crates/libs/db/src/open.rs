@@ -5,6 +5,9 @@ use ferrostack_model::{Error, Result};
 use sqlx::{Any, AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
 use std::time::Duration;
 
+/// Takes the write lock at once: a transaction that began to read could not get it later.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
 /// A write transaction; dropping it rolls back.
 pub type Tx = sqlx::Transaction<'static, Any>;
 
@@ -113,7 +116,15 @@ impl Db {
     /// Begins a write transaction. On SQLite it holds the one write lock from the start, so do no I/O in it.
     pub async fn begin_write(&self) -> Result<Tx> {
         match self.dialect {
-            Dialect::Sqlite => self.writer.begin_with("BEGIN IMMEDIATE").await,
+            Dialect::Sqlite => match self.writer.begin_with(BEGIN).await {
+                // SQLite itself rolled a transaction back (its disk was full, say), and the connection believes that
+                // it is still in it: another one takes its place.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    let _ = self.writer.acquire().await.map_err(db_error)?.close().await;
+                    self.writer.begin_with(BEGIN).await
+                }
+                begun => begun,
+            },
             Dialect::Postgres => self.writer.begin().await,
         }
         .map_err(db_error)

@@ -24,6 +24,7 @@ use std::{
     task::Poll,
     time::Instant,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Longest path that is looked at or logged, bytes.
 const MAX_PATH: usize = 8192;
@@ -132,6 +133,8 @@ struct Prepared {
     legacy: bool,
     project_in_url: Option<String>,
     caller: Option<Arc<Caller>>,
+    /// What the service wants to be held while the handler works.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 pub async fn edge<B: MessageBody + 'static>(
@@ -159,10 +162,16 @@ pub async fn edge<B: MessageBody + 'static>(
     let path = loggable(req.path());
     let accept = header_text(&req, header::ACCEPT.as_str()).map(str::to_owned);
 
-    let prepared = prepare(&mut req, &spec, &matcher).await;
-    let (stamp, prepared) = match prepared {
-        Ok(p) => (p.stamp.clone(), Ok(p)),
-        Err((stamp, error)) => (stamp, Err(error)),
+    let burst = |stamp: Option<&str>| {
+        // What it said may hold anything; the panic hook has logged where it was.
+        tracing::error!(service = spec.name, request_id, %method, path, "a handler panicked");
+        REQUESTS.with_label_values(&[spec.name, method.as_str(), "500"]).inc();
+        InternalError::from_response("panic", panicked(&spec, &request_id, stamp, accept.as_deref()))
+    };
+    let (stamp, prepared) = match AssertUnwindSafe(prepare(&mut req, &spec, &matcher)).catch_unwind().await {
+        Ok(Ok(p)) => (p.stamp.clone(), Ok(p)),
+        Ok(Err((stamp, error))) => (stamp, Err(error)),
+        Err(_panic) => return Err(burst(None).into()),
     };
     let user = prepared.as_ref().ok().and_then(|p| p.caller.as_ref()).map(|c| c.claims.sub.clone());
     let mut response = match prepared {
@@ -176,16 +185,13 @@ pub async fn edge<B: MessageBody + 'static>(
                 policy: spec.policy.clone(),
                 caller: p.caller,
             });
-            match AssertUnwindSafe(next.call(req)).catch_unwind().await {
+            let turn = p.turn;
+            let done = AssertUnwindSafe(next.call(req)).catch_unwind().await;
+            drop(turn);
+            match done {
                 Ok(Ok(response)) => response.map_into_left_body(),
                 Ok(Err(error)) => return Err(error),
-                Err(_panic) => {
-                    // What it said may hold anything; the panic hook has logged where it was.
-                    tracing::error!(service = spec.name, request_id, %method, path, "a handler panicked");
-                    REQUESTS.with_label_values(&[spec.name, method.as_str(), "500"]).inc();
-                    let answer = panicked(&spec, &request_id, stamp.as_deref(), accept.as_deref());
-                    return Err(InternalError::from_response("panic", answer).into());
-                }
+                Err(_panic) => return Err(burst(stamp.as_deref()).into()),
             }
         }
         Err(error) => {
@@ -283,7 +289,12 @@ async fn prepare(
         );
         return Err((stamp, Error::bad_request(text)));
     }
-    Ok(Prepared { version, stamp, legacy: shape.legacy, project_in_url: shape.project_id, caller })
+    // Strangers, monitors and lists of versions wait for nobody.
+    let turn = match &caller {
+        Some(_) => spec.health.turn(req.method(), &path).await.map_err(|error| (stamp.clone(), error))?,
+        None => None,
+    };
+    Ok(Prepared { version, stamp, legacy: shape.legacy, project_in_url: shape.project_id, caller, turn })
 }
 
 /// A path as it may be logged: cut, and without what may be a token (OSSN-0023: v2.0 has tokens in its paths).

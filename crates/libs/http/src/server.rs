@@ -1,7 +1,7 @@
 //! Starting a service's HTTP server.
 
 use crate::{Method, Route, Style, TokenVerifier, edge};
-use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, guard, web};
+use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, guard, http, web};
 use async_trait::async_trait;
 use ferrostack_model::{Error, Result};
 use ferrostack_policy::Enforcer;
@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 /// Says whether the parts a service needs are there.
@@ -20,6 +21,12 @@ use tokio_util::sync::CancellationToken;
 pub trait HealthCheck: Send + Sync + 'static {
     /// Each part by name with `Ok` or what is wrong.
     async fn check(&self) -> Vec<(&'static str, Result<()>)>;
+
+    /// The turn of a request, kept until its handler has answered; 503 if too many others are under way for too long.
+    /// Services that leave it out take all that comes.
+    async fn turn(&self, _method: &http::Method, _path: &str) -> Result<Option<OwnedSemaphorePermit>> {
+        Ok(None)
+    }
 }
 
 /// Everything the edge needs to serve one API.

@@ -15,6 +15,7 @@ macro_rules! columns {
 }
 
 /// A job to make.
+#[derive(Clone)]
 pub struct Enqueue<'a> {
     /// Its kind.
     pub kind: &'a str,

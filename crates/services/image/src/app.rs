@@ -4,8 +4,8 @@ use crate::{fetch::Fetcher, protections::Protections, stores::Stores};
 use async_trait::async_trait;
 use ferrostack_bus::Bus;
 use ferrostack_client::ServiceClient;
-use ferrostack_db::Db;
-use ferrostack_http::HealthCheck;
+use ferrostack_db::{Db, Dialect};
+use ferrostack_http::{HealthCheck, actix_web::http::Method};
 use ferrostack_jobs::Runner;
 use ferrostack_model::{Caller, Error, Result, Timestamp};
 use ferrostack_settings::Settings;
@@ -14,8 +14,14 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, OnceLock, Weak},
+    time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Requests under way for each connection to the database. More would wait for connections longer than they work.
+const TURNS: usize = 4;
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_millis(600);
 
 /// The callers of imports that read as them elsewhere, by task. Tokens are kept nowhere else, and not for longer.
 #[derive(Default)]
@@ -64,6 +70,8 @@ pub struct App {
     pub client: ServiceClient,
     /// Who asked for imports that need that.
     pub callers: Callers,
+    /// Requests that may be under way; without bound on SQLite, which is never slow for all and has one writer.
+    turns: Option<Arc<Semaphore>>,
     runner: OnceLock<Weak<Runner<App>>>,
 }
 
@@ -77,6 +85,8 @@ impl App {
                 "image.import.convert_to: {format} is not raw, qcow2 or vmdk"
             )));
         }
+        let turns = (db.dialect() == Dialect::Postgres)
+            .then(|| Arc::new(Semaphore::new(settings.database.max_connections as usize * TURNS)));
         Ok(Arc::new(Self {
             settings: settings.image.clone(),
             db,
@@ -92,6 +102,7 @@ impl App {
             fetcher: Fetcher::new(&settings.image.fetch)?,
             client: ServiceClient::new(&settings.credentials)?,
             callers: Callers::default(),
+            turns,
             runner: OnceLock::new(),
         }))
     }
@@ -146,5 +157,17 @@ impl HealthCheck for App {
             ("bus", self.bus.ping().await),
             ("store", self.ping_stores().await),
         ]
+    }
+
+    async fn turn(&self, method: &Method, path: &str) -> Result<Option<OwnedSemaphorePermit>> {
+        // Bytes come for as long as their sender likes; how many may do so has its own limit.
+        let takes_data = path.starts_with("/v1/")
+            || (method == Method::PUT && (path.ends_with("/file") || path.ends_with("/stage")));
+        let Some(turns) = self.turns.as_ref().filter(|_| !takes_data) else { return Ok(None) };
+        let turn = tokio::time::timeout(PATIENCE, turns.clone().acquire_owned()).await;
+        match turn {
+            Ok(turn) => Ok(turn.ok()),
+            Err(_) => Err(Error::unavailable("too many requests wait for the database").retry_after(1)),
+        }
     }
 }

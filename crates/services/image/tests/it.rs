@@ -18,6 +18,8 @@ mod cuts;
 mod damage;
 #[path = "it/data.rs"]
 mod data;
+#[path = "it/database.rs"]
+mod database;
 #[path = "it/families.rs"]
 mod families;
 #[path = "it/faults.rs"]
@@ -62,6 +64,8 @@ mod outages;
 mod patches;
 #[path = "it/policy.rs"]
 mod policy;
+#[path = "it/postgres.rs"]
+mod postgres;
 #[path = "it/protections.rs"]
 mod protections;
 #[path = "it/quotas.rs"]
@@ -78,5 +82,7 @@ mod stores;
 mod transfer;
 #[path = "it/v1.rs"]
 mod v1;
+#[path = "it/ways.rs"]
+mod ways;
 #[path = "it/wire.rs"]
 mod wire;

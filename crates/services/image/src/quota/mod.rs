@@ -9,7 +9,7 @@ mod unified;
 pub use hold::Hold;
 
 use crate::{image::Image, store::quota as store};
-use ferrostack_db::{Db, Tx, db_error};
+use ferrostack_db::{Db, Tx, again, db_error};
 use ferrostack_model::{Error, ErrorKind, Result};
 use ferrostack_settings::Settings;
 use parking_lot::Mutex;
@@ -263,10 +263,12 @@ impl Quota {
     pub async fn insert(&self, db: &Db, image: &Image) -> Result<()> {
         let owner = image.owner.as_deref().unwrap_or("");
         let limits = self.limits(owner).await?;
-        let mut tx = db.begin_write().await?;
-        self.check_new(&mut tx, owner, limits.as_ref()).await?;
-        crate::store::image::insert_in(&mut tx, image).await?;
-        tx.commit().await.map_err(db_error)
+        again!(async {
+            let mut tx = db.begin_write().await?;
+            self.check_new(&mut tx, owner, limits.as_ref()).await?;
+            crate::store::image::insert_in(&mut tx, image).await?;
+            tx.commit().await.map_err(db_error)
+        })
     }
 
     /// 413 for a record more than the project may have: of `limits`, and of the bound on records of every project,

@@ -3,7 +3,7 @@
 use super::{Sql, location};
 use crate::image::{Image, Status, Visibility};
 use ferrostack_db::{
-    Change, Db, Tx, db_error, is_unique_violation,
+    Change, Db, Tx, again, db_error, is_unique_violation,
     sqlx::{self, AnyPool, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp};
@@ -19,9 +19,11 @@ const GET: &str = "SELECT id, name, status, visibility, owner, disk_format, cont
 
 /// Inserts a new record; 409 if the id is or ever was in use.
 pub async fn insert(db: &Db, image: &Image) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    insert_in(&mut tx, image).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        insert_in(&mut tx, image).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 /// The same in a transaction.
@@ -88,8 +90,9 @@ pub async fn get(db: &Db, id: &str) -> Result<Option<Image>> {
 
 /// Writes what users may change of `image`, if it still has the generation `image.generation`.
 pub async fn update(db: &Db, image: &Image) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        let done = sqlx::query(
         "UPDATE image SET name = $1, visibility = $2, owner = $3, disk_format = $4, container_format = $5, \
          min_disk = $6, min_ram = $7, protected = $8, os_hidden = $9, updated_at = $10, \
          generation = generation + 1 WHERE id = $11 AND generation = $12 AND status <> 'deleted'",
@@ -109,42 +112,46 @@ pub async fn update(db: &Db, image: &Image) -> Result<Change> {
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    if done.rows_affected() == 0 {
-        return Ok(Change::Stale);
-    }
-    for statement in
-        ["DELETE FROM image_property WHERE image_id = $1", "DELETE FROM image_tag WHERE image_id = $1"]
-    {
-        sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
-    }
-    insert_parts(&mut tx, image).await?;
-    tx.commit().await.map_err(db_error)?;
-    Ok(Change::Updated)
+        if done.rows_affected() == 0 {
+            return Ok(Change::Stale);
+        }
+        for statement in
+            ["DELETE FROM image_property WHERE image_id = $1", "DELETE FROM image_tag WHERE image_id = $1"]
+        {
+            sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
+        }
+        insert_parts(&mut tx, image).await?;
+        tx.commit().await.map_err(db_error)?;
+        Ok(Change::Updated)
+    })
 }
 
 /// Moves the image from one of two states to another.
 pub async fn set_status(db: &Db, id: &str, from: [Status; 2], to: Status) -> Result<Change> {
-    let done = sqlx::query(
-        "UPDATE image SET status = $1, updated_at = $2, generation = generation + 1 \
+    again!(async {
+        let done = sqlx::query(
+            "UPDATE image SET status = $1, updated_at = $2, generation = generation + 1 \
          WHERE id = $3 AND (status = $4 OR status = $5)",
-    )
-    .bind(to.as_str())
-    .bind(Timestamp::now().0)
-    .bind(id)
-    .bind(from[0].as_str())
-    .bind(from[1].as_str())
-    .execute(db.writer())
-    .await
-    .map_err(db_error)?;
-    Ok(if done.rows_affected() == 0 { Change::Stale } else { Change::Updated })
+        )
+        .bind(to.as_str())
+        .bind(Timestamp::now().0)
+        .bind(id)
+        .bind(from[0].as_str())
+        .bind(from[1].as_str())
+        .execute(db.writer())
+        .await
+        .map_err(db_error)?;
+        Ok(if done.rows_affected() == 0 { Change::Stale } else { Change::Updated })
+    })
 }
 
 /// Deletes the image unless it is protected or changed since; its data (staged data lies in the store `staged_in`)
 /// is still to be removed.
 pub async fn delete(db: &Db, image: &Image, staged_in: &str) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let now = Timestamp::now().0;
-    let done = sqlx::query(
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        let now = Timestamp::now().0;
+        let done = sqlx::query(
         "UPDATE image SET status = 'deleted', deleted_at = $1, updated_at = $2, upload = NULL, lease_until = NULL, \
          generation = generation + 1 \
          WHERE id = $3 AND generation = $4 AND protected = 0 AND status <> 'deleted'",
@@ -156,23 +163,24 @@ pub async fn delete(db: &Db, image: &Image, staged_in: &str) -> Result<Change> {
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    if done.rows_affected() == 0 {
-        return Ok(Change::Stale);
-    }
-    for statement in [
-        "DELETE FROM image_property WHERE image_id = $1",
-        "DELETE FROM image_tag WHERE image_id = $1",
-        "DELETE FROM image_member WHERE image_id = $1",
-        "UPDATE image_task SET status = 'failure', message = 'The image was deleted.' \
+        if done.rows_affected() == 0 {
+            return Ok(Change::Stale);
+        }
+        for statement in [
+            "DELETE FROM image_property WHERE image_id = $1",
+            "DELETE FROM image_tag WHERE image_id = $1",
+            "DELETE FROM image_member WHERE image_id = $1",
+            "UPDATE image_task SET status = 'failure', message = 'The image was deleted.' \
          WHERE image_id = $1 AND status IN ('pending', 'processing')",
-    ] {
-        sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
-    }
-    location::condemn_all(&mut tx, &image.id, staged_in).await?;
-    // An import under way writes nothing any more.
-    ferrostack_jobs::supersede(&mut tx, &image.id).await?;
-    tx.commit().await.map_err(db_error)?;
-    Ok(Change::Updated)
+        ] {
+            sqlx::query(statement).bind(&image.id).execute(&mut *tx).await.map_err(db_error)?;
+        }
+        location::condemn_all(&mut tx, &image.id, staged_in).await?;
+        // An import under way writes nothing any more.
+        ferrostack_jobs::supersede(&mut tx, &image.id).await?;
+        tx.commit().await.map_err(db_error)?;
+        Ok(Change::Updated)
+    })
 }
 
 /// A row as an image, without properties and tags.

@@ -13,7 +13,7 @@ use crate::{
     task::Task,
 };
 use ferrostack_db::{
-    Db, Tx, db_error,
+    Db, Tx, again, db_error,
     sqlx::{self, Row},
 };
 use ferrostack_jobs::{Enqueue, Job};
@@ -56,9 +56,11 @@ pub async fn begin(
     job: Enqueue<'_>,
     charge: Option<&Import>,
 ) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    begin_in(&mut tx, task, from, to, stores, job, charge).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        begin_in(&mut tx, task, from, to, stores, job.clone(), charge).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 /// The same for an image that is made with its import.
@@ -70,13 +72,16 @@ pub async fn begin_new(
     job: Enqueue<'_>,
     quota: &Quota,
 ) -> Result<()> {
-    let limits = quota.of(image).await?;
-    let mut tx = db.begin_write().await?;
-    quota.check_new(&mut tx, image.owner.as_deref().unwrap_or(""), limits.as_ref()).await?;
-    super::image::insert_in(&mut tx, image).await?;
-    let charge = limits.map(|limits| Import { limits, bytes: 0, fetches: true });
-    begin_in(&mut tx, task, Status::Queued, Status::Importing, stores, job, charge.as_ref()).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let limits = quota.of(image).await?;
+        let mut tx = db.begin_write().await?;
+        quota.check_new(&mut tx, image.owner.as_deref().unwrap_or(""), limits.as_ref()).await?;
+        super::image::insert_in(&mut tx, image).await?;
+        let charge = limits.map(|limits| Import { limits, bytes: 0, fetches: true });
+        begin_in(&mut tx, task, Status::Queued, Status::Importing, stores, job.clone(), charge.as_ref())
+            .await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 async fn begin_in(
@@ -126,12 +131,13 @@ async fn begin_in(
 /// store is to be removed. [`lost`] if the job was taken over, 413 if `limits` do not allow it; the room that is held
 /// for an object that is fetched.
 pub async fn claim(db: &Db, job: &Job, location: &Location, limits: Option<&Limits>) -> Result<Option<Hold>> {
-    let mut tx = db.begin_write().await?;
-    if let Some(limits) = limits {
-        quota::lock(&mut tx, &limits.project).await?;
-    }
-    touch(&mut tx, &location.image_id).await?;
-    sqlx::query(
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        if let Some(limits) = limits {
+            quota::lock(&mut tx, &limits.project).await?;
+        }
+        touch(&mut tx, &location.image_id).await?;
+        sqlx::query(
         "UPDATE image_location SET status = 'deleting' WHERE image_id = $1 AND store = $2 AND status = 'pending'",
     )
     .bind(&location.image_id)
@@ -139,29 +145,32 @@ pub async fn claim(db: &Db, job: &Job, location: &Location, limits: Option<&Limi
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    location::insert(&mut tx, location, Placed::Pending).await?;
-    let ours =
-        sqlx::query("UPDATE jobs SET updated_at = $1 WHERE id = $2 AND generation = $3 AND state = 'active'")
-            .bind(Timestamp::now().0)
-            .bind(&job.id)
-            .bind(job.generation)
-            .execute(&mut *tx)
-            .await
-            .map_err(db_error)?;
-    if ours.rows_affected() == 0 {
-        return Err(lost());
-    }
-    let hold = match limits {
-        Some(limits) => quota::admit_object(&mut tx, limits, &location.image_id, &location.name).await?,
-        None => None,
-    };
-    tx.commit().await.map_err(db_error)?;
-    Ok(hold)
+        location::insert(&mut tx, location, Placed::Pending).await?;
+        let ours = sqlx::query(
+            "UPDATE jobs SET updated_at = $1 WHERE id = $2 AND generation = $3 AND state = 'active'",
+        )
+        .bind(Timestamp::now().0)
+        .bind(&job.id)
+        .bind(job.generation)
+        .execute(&mut *tx)
+        .await
+        .map_err(db_error)?;
+        if ours.rows_affected() == 0 {
+            return Err(lost());
+        }
+        let hold = match limits {
+            Some(limits) => quota::admit_object(&mut tx, limits, &location.image_id, &location.name).await?,
+            None => None,
+        };
+        tx.commit().await.map_err(db_error)?;
+        Ok(hold)
+    })
 }
 
 /// Says how far the task is; false if it is not under way any more, or the job is not ours.
 pub async fn progress(db: &Db, job: &Job, task_id: &str, message: &str) -> Result<bool> {
-    sqlx::query(
+    again!(async {
+        sqlx::query(
         "UPDATE image_task SET message = $1, updated_at = $2 WHERE id = $3 AND status = 'processing' \
          AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = $4 AND jobs.generation = $5 AND jobs.state = 'active')",
     )
@@ -174,6 +183,7 @@ pub async fn progress(db: &Db, job: &Job, task_id: &str, message: &str) -> Resul
     .await
     .map(|done| done.rows_affected() > 0)
     .map_err(db_error)
+    })
 }
 
 /// What was fetched lies whole at `location`: it is the image's staged data now. 413 if `limits`, whose lock `tx` holds,

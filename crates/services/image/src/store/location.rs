@@ -3,7 +3,7 @@
 use super::Sql;
 use crate::image::Image;
 use ferrostack_db::{
-    Change, Db, Tx, db_error,
+    Change, Db, Tx, again, db_error,
     sqlx::{self, AnyPool, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp, id};
@@ -152,23 +152,27 @@ pub async fn condemned(db: &Db, image_id: Option<&str>) -> Result<Vec<Location>>
 
 /// The location does not hold the image's bytes, as was found at `at`.
 pub async fn set_damaged(db: &Db, id: &str, at: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE image_location SET damaged_at = $1 WHERE id = $2")
-        .bind(at.0)
-        .bind(id)
-        .execute(db.writer())
-        .await
-        .map(|_| ())
-        .map_err(db_error)
+    again!(async {
+        sqlx::query("UPDATE image_location SET damaged_at = $1 WHERE id = $2")
+            .bind(at.0)
+            .bind(id)
+            .execute(db.writer())
+            .await
+            .map(|_| ())
+            .map_err(db_error)
+    })
 }
 
 /// The location's object is removed from its store.
 pub async fn forget(db: &Db, id: &str) -> Result<()> {
-    sqlx::query("DELETE FROM image_location WHERE id = $1 AND status = 'deleting'")
-        .bind(id)
-        .execute(db.writer())
-        .await
-        .map(|_| ())
-        .map_err(db_error)
+    again!(async {
+        sqlx::query("DELETE FROM image_location WHERE id = $1 AND status = 'deleting'")
+            .bind(id)
+            .execute(db.writer())
+            .await
+            .map(|_| ())
+            .map_err(db_error)
+    })
 }
 
 /// The stores that locations name, and how many do.
@@ -185,28 +189,30 @@ pub async fn stores_in_use(db: &Db) -> Result<Vec<(String, i64)>> {
 
 /// One location of an active image goes. `Stale` if the image has changed since it was `seen`, or is not active.
 pub async fn condemn(db: &Db, seen: &Image, location_id: &str) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
-        "UPDATE image SET updated_at = $1, generation = generation + 1 \
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        let done = sqlx::query(
+            "UPDATE image SET updated_at = $1, generation = generation + 1 \
          WHERE id = $2 AND generation = $3 AND status = 'active'",
-    )
-    .bind(Timestamp::now().0)
-    .bind(&seen.id)
-    .bind(seen.generation)
-    .execute(&mut *tx)
-    .await
-    .map_err(db_error)?;
-    if done.rows_affected() == 0 {
-        return Ok(Change::Stale);
-    }
-    sqlx::query("UPDATE image_location SET status = 'deleting' WHERE id = $1 AND image_id = $2")
-        .bind(location_id)
+        )
+        .bind(Timestamp::now().0)
         .bind(&seen.id)
+        .bind(seen.generation)
         .execute(&mut *tx)
         .await
         .map_err(db_error)?;
-    tx.commit().await.map_err(db_error)?;
-    Ok(Change::Updated)
+        if done.rows_affected() == 0 {
+            return Ok(Change::Stale);
+        }
+        sqlx::query("UPDATE image_location SET status = 'deleting' WHERE id = $1 AND image_id = $2")
+            .bind(location_id)
+            .bind(&seen.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(db_error)?;
+        tx.commit().await.map_err(db_error)?;
+        Ok(Change::Updated)
+    })
 }
 
 /// An object that a record knows of.

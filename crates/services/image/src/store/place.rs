@@ -10,7 +10,7 @@ use crate::{
     task::Task,
 };
 use ferrostack_db::{
-    Change, Db, Tx, db_error,
+    Change, Db, Tx, again, db_error,
     sqlx::{self},
 };
 use ferrostack_jobs::Enqueue;
@@ -42,40 +42,42 @@ async fn describe(tx: &mut Tx, seen: &Image, changed: &Image) -> Result<Change> 
 /// The locations of `seen` become those of `changed`: what is not there any more is to be removed.
 /// 413 if `limits` do not allow what comes.
 pub async fn edit(db: &Db, seen: &Image, changed: &Image, limits: Option<&Limits>) -> Result<Change> {
-    let mut tx = db.begin_write().await?;
-    if let Some(limits) = limits {
-        quota::lock(&mut tx, &limits.project).await?;
-    }
-    if describe(&mut tx, seen, changed).await? != Change::Updated {
-        return Ok(Change::Stale);
-    }
-    for before in &seen.locations {
-        if !changed.locations.iter().any(|l| l.id == before.id) {
-            sqlx::query("UPDATE image_location SET status = 'deleting' WHERE id = $1")
-                .bind(&before.id)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        if let Some(limits) = limits {
+            quota::lock(&mut tx, &limits.project).await?;
+        }
+        if describe(&mut tx, seen, changed).await? != Change::Updated {
+            return Ok(Change::Stale);
+        }
+        for before in &seen.locations {
+            if !changed.locations.iter().any(|l| l.id == before.id) {
+                sqlx::query("UPDATE image_location SET status = 'deleting' WHERE id = $1")
+                    .bind(&before.id)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(db_error)?;
+            }
+        }
+        for (position, now) in changed.locations.iter().enumerate() {
+            if !seen.locations.iter().any(|l| l.id == now.id) {
+                location::insert(&mut tx, now, Placed::Active).await?;
+            }
+            sqlx::query("UPDATE image_location SET position = $1, metadata = $2 WHERE id = $3")
+                .bind(i64::try_from(position).unwrap_or(i64::MAX))
+                .bind(Value::Object(now.metadata.clone()).to_string())
+                .bind(&now.id)
                 .execute(&mut *tx)
                 .await
                 .map_err(db_error)?;
         }
-    }
-    for (position, now) in changed.locations.iter().enumerate() {
-        if !seen.locations.iter().any(|l| l.id == now.id) {
-            location::insert(&mut tx, now, Placed::Active).await?;
+        let more = changed.locations.iter().any(|now| !seen.locations.iter().any(|l| l.id == now.id));
+        if let Some(limits) = limits.filter(|_| more) {
+            quota::admit_location(&mut tx, limits).await?;
         }
-        sqlx::query("UPDATE image_location SET position = $1, metadata = $2 WHERE id = $3")
-            .bind(i64::try_from(position).unwrap_or(i64::MAX))
-            .bind(Value::Object(now.metadata.clone()).to_string())
-            .bind(&now.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(db_error)?;
-    }
-    let more = changed.locations.iter().any(|now| !seen.locations.iter().any(|l| l.id == now.id));
-    if let Some(limits) = limits.filter(|_| more) {
-        quota::admit_location(&mut tx, limits).await?;
-    }
-    tx.commit().await.map_err(db_error)?;
-    Ok(Change::Updated)
+        tx.commit().await.map_err(db_error)?;
+        Ok(Change::Updated)
+    })
 }
 
 /// A queued image gets a location: `changed` says what it is from now on, `job` what is to be done about its hash.
@@ -92,30 +94,32 @@ pub async fn begin(
     expires_at: Timestamp,
     limits: Option<&Limits>,
 ) -> Result<()> {
-    let busy = || Error::conflict("Image has active task");
-    let mut tx = db.begin_write().await?;
-    if let Some(limits) = limits {
-        quota::lock(&mut tx, &limits.project).await?;
-    }
-    if describe(&mut tx, seen, changed).await? != Change::Updated {
-        return Err(busy());
-    }
-    let placed = if changed.status == Status::Active { Placed::Active } else { Placed::Pending };
-    location::insert(&mut tx, location, placed).await?;
-    if let Some(limits) = limits {
-        quota::admit_location(&mut tx, limits).await?;
-    }
-    task::insert(&mut tx, task).await?;
-    match job {
-        None => task::finish(&mut tx, &task.id, None, expires_at).await?,
-        Some(job) => {
-            ferrostack_jobs::enqueue(&mut tx, job).await.map_err(|error| match error.kind {
-                ErrorKind::Conflict => busy(),
-                _ => error,
-            })?;
+    again!(async {
+        let busy = || Error::conflict("Image has active task");
+        let mut tx = db.begin_write().await?;
+        if let Some(limits) = limits {
+            quota::lock(&mut tx, &limits.project).await?;
         }
-    }
-    tx.commit().await.map_err(db_error)
+        if describe(&mut tx, seen, changed).await? != Change::Updated {
+            return Err(busy());
+        }
+        let placed = if changed.status == Status::Active { Placed::Active } else { Placed::Pending };
+        location::insert(&mut tx, location, placed).await?;
+        if let Some(limits) = limits {
+            quota::admit_location(&mut tx, limits).await?;
+        }
+        task::insert(&mut tx, task).await?;
+        match &job {
+            None => task::finish(&mut tx, &task.id, None, expires_at).await?,
+            Some(job) => {
+                ferrostack_jobs::enqueue(&mut tx, job.clone()).await.map_err(|error| match error.kind {
+                    ErrorKind::Conflict => busy(),
+                    _ => error,
+                })?;
+            }
+        }
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 /// What was found of the data at a location.

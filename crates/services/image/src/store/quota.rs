@@ -3,7 +3,7 @@
 
 use crate::quota::{Charge, Hold, Import, Kind, Limits, Usage};
 use ferrostack_db::{
-    Db, Tx, db_error,
+    Db, Tx, again, db_error,
     sqlx::{self, Any, Executor, Row},
 };
 use ferrostack_model::{Error, ErrorKind, Result, Timestamp};
@@ -173,29 +173,31 @@ pub async fn grow(
     needed: u64,
     bytes: u64,
 ) -> Result<u64> {
-    let mut tx = db.begin_write().await?;
-    lock(&mut tx, &limits.project).await?;
-    let row = sqlx::query("SELECT bytes FROM image_hold WHERE object = $1")
-        .bind(object)
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(db_error)?;
-    let Some(row) = row else {
-        return Err(Error::new(ErrorKind::Gone, "The image was deleted while its data arrived."));
-    };
-    let have: i64 = row.try_get(0).map_err(db_error)?;
-    let have = u64::try_from(have).unwrap_or(0);
-    let before = locked_usage(&mut tx, limits, None).await?;
-    let more = |to: u64| limits.check_bytes(kind, &before, Some(to.saturating_sub(have)), false);
-    let to = if more(bytes).is_ok() { bytes } else { more(needed).map(|()| needed)? };
-    sqlx::query("UPDATE image_hold SET bytes = $1 WHERE object = $2")
-        .bind(i64::try_from(to).unwrap_or(i64::MAX))
-        .bind(object)
-        .execute(&mut *tx)
-        .await
-        .map_err(db_error)?;
-    tx.commit().await.map_err(db_error)?;
-    Ok(to)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        lock(&mut tx, &limits.project).await?;
+        let row = sqlx::query("SELECT bytes FROM image_hold WHERE object = $1")
+            .bind(object)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db_error)?;
+        let Some(row) = row else {
+            return Err(Error::new(ErrorKind::Gone, "The image was deleted while its data arrived."));
+        };
+        let have: i64 = row.try_get(0).map_err(db_error)?;
+        let have = u64::try_from(have).unwrap_or(0);
+        let before = locked_usage(&mut tx, limits, None).await?;
+        let more = |to: u64| limits.check_bytes(kind, &before, Some(to.saturating_sub(have)), false);
+        let to = if more(bytes).is_ok() { bytes } else { more(needed).map(|()| needed)? };
+        sqlx::query("UPDATE image_hold SET bytes = $1 WHERE object = $2")
+            .bind(i64::try_from(to).unwrap_or(i64::MAX))
+            .bind(object)
+            .execute(&mut *tx)
+            .await
+            .map_err(db_error)?;
+        tx.commit().await.map_err(db_error)?;
+        Ok(to)
+    })
 }
 
 /// The object is a record's now.
@@ -210,12 +212,14 @@ pub async fn release_in(tx: &mut Tx, object: &str) -> Result<()> {
 
 /// The object is gone from its store.
 pub async fn release(db: &Db, object: &str) -> Result<()> {
-    sqlx::query("DELETE FROM image_hold WHERE object = $1")
-        .bind(object)
-        .execute(db.writer())
-        .await
-        .map(|_| ())
-        .map_err(db_error)
+    again!(async {
+        sqlx::query("DELETE FROM image_hold WHERE object = $1")
+            .bind(object)
+            .execute(db.writer())
+            .await
+            .map(|_| ())
+            .map_err(db_error)
+    })
 }
 
 /// Ends holds from before `started` that no upload or location claims any more, except for those in `there`: their

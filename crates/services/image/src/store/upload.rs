@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{image::Status, quota::Charge};
 use ferrostack_db::{
-    Change, Db, db_error,
+    Change, Db, again, db_error,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Result, Timestamp};
@@ -52,11 +52,12 @@ pub async fn begin(
     lease: Timestamp,
     charge: Option<&Charge>,
 ) -> Result<Option<Formats>> {
-    let mut tx = db.begin_write().await?;
-    if let Some(charge) = charge {
-        quota::lock(&mut tx, &charge.limits.project).await?;
-    }
-    let row = sqlx::query(
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        if let Some(charge) = charge {
+            quota::lock(&mut tx, &charge.limits.project).await?;
+        }
+        let row = sqlx::query(
         "UPDATE image SET status = $1, upload = $2, lease_until = $3, updated_at = $4, generation = generation + 1 \
          WHERE id = $5 AND status = 'queued' RETURNING disk_format, container_format",
     )
@@ -68,26 +69,29 @@ pub async fn begin(
     .fetch_optional(&mut *tx)
     .await
     .map_err(db_error)?;
-    let Some(row) = row else { return Ok(None) };
-    let read = |row: AnyRow| Ok(Formats { disk: row.try_get(0)?, container: row.try_get(1)? });
-    let formats = read(row).map_err(db_error)?;
-    if let Some(charge) = charge {
-        quota::admit(&mut tx, charge, id).await?;
-    }
-    tx.commit().await.map_err(db_error)?;
-    Ok(Some(formats))
+        let Some(row) = row else { return Ok(None) };
+        let read = |row: AnyRow| Ok(Formats { disk: row.try_get(0)?, container: row.try_get(1)? });
+        let formats = read(row).map_err(db_error)?;
+        if let Some(charge) = charge {
+            quota::admit(&mut tx, charge, id).await?;
+        }
+        tx.commit().await.map_err(db_error)?;
+        Ok(Some(formats))
+    })
 }
 
 /// Keeps the upload alive until `lease`; `Stale` if it is not ours any more.
 pub async fn renew(db: &Db, id: &str, token: &str, lease: Timestamp) -> Result<Change> {
-    sqlx::query("UPDATE image SET lease_until = $1 WHERE id = $2 AND upload = $3")
-        .bind(lease.0)
-        .bind(id)
-        .bind(token)
-        .execute(db.writer())
-        .await
-        .map(change)
-        .map_err(db_error)
+    again!(async {
+        sqlx::query("UPDATE image SET lease_until = $1 WHERE id = $2 AND upload = $3")
+            .bind(lease.0)
+            .bind(id)
+            .bind(token)
+            .execute(db.writer())
+            .await
+            .map(change)
+            .map_err(db_error)
+    })
 }
 
 /// Whether the upload is still the image's: `Updated`, else `Stale`.
@@ -111,9 +115,10 @@ pub async fn finish(
     store: &str,
     data: &Received,
 ) -> Result<Change> {
-    let staged = !to.has_data();
-    let mut tx = db.begin_write().await?;
-    let done = sqlx::query(
+    again!(async {
+        let staged = !to.has_data();
+        let mut tx = db.begin_write().await?;
+        let done = sqlx::query(
         "UPDATE image SET status = $1, file = $2, size = $3, virtual_size = $4, checksum = $5, os_hash_algo = 'sha512', \
          os_hash_value = $6, \
          upload = NULL, lease_until = NULL, updated_at = $7, generation = generation + 1 \
@@ -131,20 +136,23 @@ pub async fn finish(
     .execute(&mut *tx)
     .await
     .map_err(db_error)?;
-    if change(done) != Change::Updated {
-        return Ok(Change::Stale);
-    }
-    quota::release_in(&mut tx, &data.file).await?;
-    if !staged {
-        location::insert(&mut tx, &Location::new(id, store, &data.file), location::Status::Active).await?;
-    }
-    tx.commit().await.map_err(db_error)?;
-    Ok(Change::Updated)
+        if change(done) != Change::Updated {
+            return Ok(Change::Stale);
+        }
+        quota::release_in(&mut tx, &data.file).await?;
+        if !staged {
+            location::insert(&mut tx, &Location::new(id, store, &data.file), location::Status::Active)
+                .await?;
+        }
+        tx.commit().await.map_err(db_error)?;
+        Ok(Change::Updated)
+    })
 }
 
 /// The upload failed: back to queued.
 pub async fn abort(db: &Db, id: &str, token: &str) -> Result<Change> {
-    sqlx::query(
+    again!(async {
+        sqlx::query(
         "UPDATE image SET status = 'queued', upload = NULL, lease_until = NULL, generation = generation + 1 \
          WHERE id = $1 AND upload = $2 AND status <> 'deleted'",
     )
@@ -154,6 +162,7 @@ pub async fn abort(db: &Db, id: &str, token: &str) -> Result<Change> {
     .await
     .map(change)
     .map_err(db_error)
+    })
 }
 
 /// Returns every image whose upload's lease has run out to queued; how many there were.

@@ -83,7 +83,7 @@ fn elsewhere(scope: &str, roles: &[&str]) -> Arc<Caller> {
     Arc::new(caller)
 }
 
-fn tokens() -> Arc<dyn TokenVerifier> {
+pub fn tokens() -> Arc<dyn TokenVerifier> {
     let admin = &["admin", "manager", "member", "reader"][..];
     Arc::new(Tokens(HashMap::from([
         ("admin", caller(PROJECT_A, admin)),
@@ -118,6 +118,11 @@ impl Database {
         let mut url = url::Url::parse(&admin).unwrap();
         url.set_path(&name);
         Self { url: url.to_string(), admin: Some((admin, name)) }
+    }
+    /// Runs a statement from outside, on PostgreSQL; `{}` in it is the database.
+    pub async fn as_admin(&self, statement: &str) {
+        let (admin, name) = self.admin.as_ref().expect("PostgreSQL");
+        run(admin, statement.replace("{}", name)).await;
     }
     async fn drop(self) {
         if let Some((admin, name)) = self.admin {

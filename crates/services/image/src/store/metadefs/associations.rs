@@ -3,7 +3,7 @@
 use super::{Deleted, insert_error, resource_types};
 use crate::{metadefs::Association, store::Sql};
 use ferrostack_db::{
-    Db, Tx, db_error,
+    Db, Tx, again, db_error,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Result, Timestamp};
@@ -36,9 +36,11 @@ pub async fn of(db: &Db, namespace_ids: &[String]) -> Result<HashMap<String, Vec
 
 /// Adds one; 409 if it is there, 404 if the namespace is not.
 pub async fn insert(db: &Db, id: &str, namespace: &str, association: &Association) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    insert_in(&mut tx, id, namespace, association).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        insert_in(&mut tx, id, namespace, association).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 pub(super) async fn insert_in(
@@ -73,17 +75,19 @@ pub(super) async fn insert_in(
 
 /// Removes one unless the namespace is protected.
 pub async fn delete(db: &Db, namespace_id: &str, name: &str) -> Result<Deleted> {
-    let done = sqlx::query(
-        "DELETE FROM metadef_association WHERE namespace_id = $1 AND resource_type = $2 \
+    again!(async {
+        let done = sqlx::query(
+            "DELETE FROM metadef_association WHERE namespace_id = $1 AND resource_type = $2 \
          AND EXISTS (SELECT 1 FROM metadef_namespace n WHERE n.id = $3 AND n.protected = 0)",
-    )
-    .bind(namespace_id)
-    .bind(name)
-    .bind(namespace_id)
-    .execute(db.writer())
-    .await
-    .map_err(db_error)?;
-    super::why_not(db, done.rows_affected(), namespace_id).await
+        )
+        .bind(namespace_id)
+        .bind(name)
+        .bind(namespace_id)
+        .execute(db.writer())
+        .await
+        .map_err(db_error)?;
+        super::why_not(db, done.rows_affected(), namespace_id).await
+    })
 }
 
 fn read(row: &AnyRow) -> sqlx::Result<Association> {

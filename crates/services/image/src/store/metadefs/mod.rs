@@ -11,7 +11,7 @@ pub mod tags;
 use super::Sql;
 use crate::metadefs::Contents;
 use ferrostack_db::{
-    Db, Tx, db_error, is_foreign_key_violation, is_unique_violation,
+    Db, Tx, again, db_error, is_foreign_key_violation, is_unique_violation,
     sqlx::{self, Any, any::AnyRow},
 };
 use ferrostack_model::{Error, Result};
@@ -108,15 +108,17 @@ impl Part {
 
 /// Removes one unless the namespace is protected.
 pub async fn delete(db: &Db, part: Part, namespace_id: &str, name: &str) -> Result<Deleted> {
-    let mut sql = part.delete(namespace_id);
-    sql.push(" AND name = ");
-    sql.bind(name);
-    ended(db, sql, namespace_id).await
+    again!(async {
+        let mut sql = part.delete(namespace_id);
+        sql.push(" AND name = ");
+        sql.bind(name);
+        ended(db, sql, namespace_id).await
+    })
 }
 
 /// Removes all unless the namespace is protected.
 pub async fn delete_all(db: &Db, part: Part, namespace_id: &str) -> Result<Deleted> {
-    ended(db, part.delete(namespace_id), namespace_id).await
+    again!(async { ended(db, part.delete(namespace_id), namespace_id).await })
 }
 
 async fn ended(db: &Db, mut sql: Sql, namespace_id: &str) -> Result<Deleted> {

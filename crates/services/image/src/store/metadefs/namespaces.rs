@@ -6,7 +6,7 @@ use crate::{
     store::{Sql, list::Viewer},
 };
 use ferrostack_db::{
-    Change, Db, db_error, is_unique_violation,
+    Change, Db, again, db_error, is_unique_violation,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp};
@@ -174,8 +174,9 @@ pub async fn get(db: &Db, name: &str) -> Result<Option<Namespace>> {
 
 /// Inserts a namespace with all that is in it; 409 if the name is taken, or something is in it twice.
 pub async fn insert(db: &Db, namespace: &Namespace, contents: &Contents) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    sqlx::query(
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        sqlx::query(
         "INSERT INTO metadef_namespace (id, name, display_name, description, visibility, protected, owner, \
          created_at, updated_at, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
@@ -196,47 +197,52 @@ pub async fn insert(db: &Db, namespace: &Namespace, contents: &Contents) -> Resu
             format!("The metadata definition namespace={} already exists.", namespace.name)
         })
     })?;
-    insert_contents(&mut tx, &namespace.id, &namespace.name, contents).await?;
-    tx.commit().await.map_err(db_error)
+        insert_contents(&mut tx, &namespace.id, &namespace.name, contents).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 /// Writes what users may change, if it still has the generation; 409 if another has the new name.
 pub async fn update(db: &Db, namespace: &Namespace) -> Result<Change> {
-    let done = sqlx::query(
-        "UPDATE metadef_namespace SET name = $1, display_name = $2, description = $3, visibility = $4, \
+    again!(async {
+        let done = sqlx::query(
+            "UPDATE metadef_namespace SET name = $1, display_name = $2, description = $3, visibility = $4, \
          protected = $5, owner = $6, updated_at = $7, generation = generation + 1 \
          WHERE id = $8 AND generation = $9",
-    )
-    .bind(&namespace.name)
-    .bind(&namespace.display_name)
-    .bind(&namespace.description)
-    .bind(namespace.visibility.as_str())
-    .bind(i64::from(namespace.protected))
-    .bind(&namespace.owner)
-    .bind(Timestamp::now().0)
-    .bind(&namespace.id)
-    .bind(namespace.generation)
-    .execute(db.writer())
-    .await;
-    match done {
-        Ok(done) if done.rows_affected() == 0 => Ok(Change::Stale),
-        Ok(_) => Ok(Change::Updated),
-        Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
-            "Invalid update. It would result in a duplicate metadata definition namespace with the same name of {}",
-            namespace.name
-        ))),
-        Err(error) => Err(db_error(error)),
-    }
+        )
+        .bind(&namespace.name)
+        .bind(&namespace.display_name)
+        .bind(&namespace.description)
+        .bind(namespace.visibility.as_str())
+        .bind(i64::from(namespace.protected))
+        .bind(&namespace.owner)
+        .bind(Timestamp::now().0)
+        .bind(&namespace.id)
+        .bind(namespace.generation)
+        .execute(db.writer())
+        .await;
+        match done {
+            Ok(done) if done.rows_affected() == 0 => Ok(Change::Stale),
+            Ok(_) => Ok(Change::Updated),
+            Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
+                "Invalid update. It would result in a duplicate metadata definition namespace with the same name of {}",
+                namespace.name
+            ))),
+            Err(error) => Err(db_error(error)),
+        }
+    })
 }
 
 /// Deletes the namespace and all that is in it, unless it is protected.
 pub async fn delete(db: &Db, id: &str) -> Result<Deleted> {
-    let done = sqlx::query("DELETE FROM metadef_namespace WHERE id = $1 AND protected = 0")
-        .bind(id)
-        .execute(db.writer())
-        .await
-        .map_err(db_error)?;
-    super::why_not(db, done.rows_affected(), id).await
+    again!(async {
+        let done = sqlx::query("DELETE FROM metadef_namespace WHERE id = $1 AND protected = 0")
+            .bind(id)
+            .execute(db.writer())
+            .await
+            .map_err(db_error)?;
+        super::why_not(db, done.rows_affected(), id).await
+    })
 }
 
 fn read(row: &AnyRow) -> Result<Namespace> {

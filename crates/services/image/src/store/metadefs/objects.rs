@@ -3,7 +3,7 @@
 use super::insert_error;
 use crate::metadefs::{Object, object_from};
 use ferrostack_db::{
-    Change, Db, Tx, db_error, is_unique_violation,
+    Change, Db, Tx, again, db_error, is_unique_violation,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp};
@@ -38,9 +38,11 @@ pub async fn get(db: &Db, namespace_id: &str, name: &str) -> Result<Option<Objec
 
 /// Adds one; 409 if it is there, 404 if the namespace is not.
 pub async fn insert(db: &Db, id: &str, namespace: &str, object: &Object) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    insert_in(&mut tx, id, namespace, object).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        insert_in(&mut tx, id, namespace, object).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 pub(super) async fn insert_in(tx: &mut Tx, id: &str, namespace: &str, object: &Object) -> Result<()> {
@@ -70,7 +72,8 @@ pub(super) async fn insert_in(tx: &mut Tx, id: &str, namespace: &str, object: &O
 
 /// Replaces the object `name`; 409 if another has the new name.
 pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, object: &Object) -> Result<Change> {
-    let done = sqlx::query(
+    again!(async {
+        let done = sqlx::query(
         "UPDATE metadef_object SET name = $1, description = $2, required = $3, properties = $4, updated_at = $5 \
          WHERE namespace_id = $6 AND name = $7",
     )
@@ -83,15 +86,16 @@ pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, object: &Obj
     .bind(name)
     .execute(db.writer())
     .await;
-    match done {
-        Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
-        Ok(_) => Ok(Change::Updated),
-        Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
-            "Invalid update. It would result in a duplicate metadata definition object with the same name={} in namespace={namespace}.",
-            object.name
-        ))),
-        Err(error) => Err(db_error(error)),
-    }
+        match done {
+            Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
+            Ok(_) => Ok(Change::Updated),
+            Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
+                "Invalid update. It would result in a duplicate metadata definition object with the same name={} in namespace={namespace}.",
+                object.name
+            ))),
+            Err(error) => Err(db_error(error)),
+        }
+    })
 }
 
 fn read(row: &AnyRow) -> Result<Object> {

@@ -3,7 +3,7 @@
 use super::insert_error;
 use crate::metadefs::{Property, object_from};
 use ferrostack_db::{
-    Change, Db, Tx, db_error, is_unique_violation,
+    Change, Db, Tx, again, db_error, is_unique_violation,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp};
@@ -34,9 +34,11 @@ pub async fn get(db: &Db, namespace_id: &str, name: &str) -> Result<Option<Prope
 
 /// Adds one; 409 if it is there, 404 if the namespace is not.
 pub async fn insert(db: &Db, id: &str, namespace: &str, property: &Property) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    insert_in(&mut tx, id, namespace, property).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        insert_in(&mut tx, id, namespace, property).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 pub(super) async fn insert_in(tx: &mut Tx, id: &str, namespace: &str, property: &Property) -> Result<()> {
@@ -65,7 +67,8 @@ pub(super) async fn insert_in(tx: &mut Tx, id: &str, namespace: &str, property: 
 
 /// Replaces the property `name`; 409 if another has the new name.
 pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, property: &Property) -> Result<Change> {
-    let done = sqlx::query(
+    again!(async {
+        let done = sqlx::query(
         "UPDATE metadef_property SET name = $1, schema = $2, updated_at = $3 WHERE namespace_id = $4 AND name = $5",
     )
     .bind(&property.name)
@@ -75,15 +78,16 @@ pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, property: &P
     .bind(name)
     .execute(db.writer())
     .await;
-    match done {
-        Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
-        Ok(_) => Ok(Change::Updated),
-        Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
-            "Invalid update. It would result in a duplicate metadata definition property with the same name={} in namespace={namespace}.",
-            property.name
-        ))),
-        Err(error) => Err(db_error(error)),
-    }
+        match done {
+            Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
+            Ok(_) => Ok(Change::Updated),
+            Err(error) if is_unique_violation(&error) => Err(Error::conflict(format!(
+                "Invalid update. It would result in a duplicate metadata definition property with the same name={} in namespace={namespace}.",
+                property.name
+            ))),
+            Err(error) => Err(db_error(error)),
+        }
+    })
 }
 
 fn text(property: &Property) -> String {

@@ -3,7 +3,7 @@
 use super::{ROWS, insert_error};
 use crate::{metadefs::Tag, store::Sql};
 use ferrostack_db::{
-    Change, Db, Tx, db_error, is_unique_violation,
+    Change, Db, Tx, again, db_error, is_unique_violation,
     sqlx::{self, Row, any::AnyRow},
 };
 use ferrostack_model::{Error, Result, Timestamp};
@@ -113,16 +113,18 @@ pub async fn get(db: &Db, namespace_id: &str, name: &str) -> Result<Option<Tag>>
 
 /// Adds tags; `replace`: in the place of all there are. 409 if one is there, 404 if the namespace is not.
 pub async fn insert(db: &Db, id: &str, namespace: &str, tags: &[Tag], replace: bool) -> Result<()> {
-    let mut tx = db.begin_write().await?;
-    if replace {
-        sqlx::query("DELETE FROM metadef_tag WHERE namespace_id = $1")
-            .bind(id)
-            .execute(&mut *tx)
-            .await
-            .map_err(db_error)?;
-    }
-    insert_in(&mut tx, id, namespace, tags).await?;
-    tx.commit().await.map_err(db_error)
+    again!(async {
+        let mut tx = db.begin_write().await?;
+        if replace {
+            sqlx::query("DELETE FROM metadef_tag WHERE namespace_id = $1")
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .map_err(db_error)?;
+        }
+        insert_in(&mut tx, id, namespace, tags).await?;
+        tx.commit().await.map_err(db_error)
+    })
 }
 
 pub(super) async fn insert_in(tx: &mut Tx, id: &str, namespace: &str, tags: &[Tag]) -> Result<()> {
@@ -162,21 +164,23 @@ fn duplicate(name: &str, namespace: &str) -> String {
 
 /// Renames the tag `name`; 409 if another has the new name.
 pub async fn update(db: &Db, id: &str, namespace: &str, name: &str, new: &str) -> Result<Change> {
-    let done = sqlx::query(
-        "UPDATE metadef_tag SET name = $1, updated_at = $2 WHERE namespace_id = $3 AND name = $4",
-    )
-    .bind(new)
-    .bind(Timestamp::now().0)
-    .bind(id)
-    .bind(name)
-    .execute(db.writer())
-    .await;
-    match done {
-        Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
-        Ok(_) => Ok(Change::Updated),
-        Err(error) if is_unique_violation(&error) => Err(Error::conflict(duplicate(new, namespace))),
-        Err(error) => Err(db_error(error)),
-    }
+    again!(async {
+        let done = sqlx::query(
+            "UPDATE metadef_tag SET name = $1, updated_at = $2 WHERE namespace_id = $3 AND name = $4",
+        )
+        .bind(new)
+        .bind(Timestamp::now().0)
+        .bind(id)
+        .bind(name)
+        .execute(db.writer())
+        .await;
+        match done {
+            Ok(done) if done.rows_affected() == 0 => Ok(Change::Missing),
+            Ok(_) => Ok(Change::Updated),
+            Err(error) if is_unique_violation(&error) => Err(Error::conflict(duplicate(new, namespace))),
+            Err(error) => Err(db_error(error)),
+        }
+    })
 }
 
 fn read(row: &AnyRow) -> sqlx::Result<Tag> {
