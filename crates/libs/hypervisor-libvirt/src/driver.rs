@@ -1,6 +1,7 @@
 //! The driver: `Hypervisor` on libvirt.
 
 mod migrate;
+mod rebuild;
 mod states;
 
 use crate::connection::{Connection, RECONNECT, optional};

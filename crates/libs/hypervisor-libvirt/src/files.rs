@@ -291,6 +291,19 @@ impl GuestFiles {
         })
     }
 
+    /// Removes what a guest has written to, and what it boots from beside its disk. `preserve_ephemeral` keeps the
+    /// second disk and the swap disk.
+    pub fn wipe(&self, preserve_ephemeral: bool) -> Result<()> {
+        let mut files = vec![self.root_disk(), self.config_drive(), self.kernel(), self.ramdisk()];
+        if !preserve_ephemeral {
+            files.extend([self.ephemeral(), self.swap()]);
+        }
+        for file in files {
+            remove_file(&file).map_err(|e| Error::internal(format!("removing {}: {e}", file.display())))?;
+        }
+        Ok(())
+    }
+
     /// Removes everything. Success if there is nothing.
     pub fn remove(&self) -> Result<()> {
         match fs::remove_dir_all(&self.dir) {

@@ -26,6 +26,7 @@ pub async fn hypervisor_contract(h: &dyn Hypervisor, make_guest: impl Fn(&str, i
     host(h).await;
     unknown(h).await;
     life(h, &make_guest).await;
+    rebuild(h, &make_guest).await;
     states(h, &make_guest).await;
     at_once(h, &make_guest).await;
 }
@@ -133,6 +134,30 @@ async fn states(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
     ok("ensure", h.ensure(&guest).await);
     ok("suspend", h.suspend(&id).await);
     ok("destroy of a suspended guest", h.destroy(&id).await);
+    assert_eq!(state(h, &id).await, None);
+}
+
+/// A rebuilt guest has its id and the new generation, whatever state it was in, and only the wanted power.
+async fn rebuild(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
+    let id = uuid::Uuid::new_v4().to_string();
+    ok("ensure", h.ensure(&make_guest(&id, 1)).await);
+    for round in ["rebuild", "rebuild again"] {
+        assert_eq!(ok(round, h.rebuild(&make_guest(&id, 2), false).await), PowerState::Running);
+        expect_state(h, &id, 2, PowerState::Running).await;
+    }
+    assert_eq!(ok("an older rebuild", h.rebuild(&make_guest(&id, 1), false).await), PowerState::Running);
+    expect_state(h, &id, 2, PowerState::Running).await;
+    ok("stop", h.stop(&id, 0).await);
+    let mut off = make_guest(&id, 3);
+    off.spec.power = WantedPower::Stopped;
+    assert_eq!(ok("rebuild of a stopped guest", h.rebuild(&off, true).await), PowerState::Shutdown);
+    expect_state(h, &id, 3, PowerState::Shutdown).await;
+    ok("destroy", h.destroy(&id).await);
+    assert_eq!(
+        ok("rebuild of what is gone", h.rebuild(&make_guest(&id, 4), true).await),
+        PowerState::Running
+    );
+    ok("destroy at the end", h.destroy(&id).await);
     assert_eq!(state(h, &id).await, None);
 }
 

@@ -3,6 +3,7 @@
 mod migrate;
 
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
+mod rebuild;
 mod states;
 
 use async_trait::async_trait;
@@ -87,6 +88,8 @@ pub enum Operation {
     MigrateAbort,
     /// [`crate::LiveMigration::settle`]
     MigrateSettle,
+    /// [`crate::Rebuilds::rebuild`]
+    Rebuild,
 }
 
 /// What goes wrong with one call.
@@ -136,6 +139,12 @@ struct FakeGuest {
     /// Its memory is on disk.
     #[serde(default)]
     saved: bool,
+    /// The image of its root disk.
+    #[serde(default)]
+    image: String,
+    /// The generation that its second disk was made in.
+    #[serde(default)]
+    ephemeral: i64,
 }
 
 impl FakeGuest {
@@ -408,6 +417,8 @@ impl Hypervisor for FakeHypervisor {
                     gib => gib.saturating_mul(1 << 30),
                 },
                 saved: false,
+                image: spec.image.id.clone(),
+                ephemeral: spec.generation,
             });
             entry.generation = spec.generation;
             entry.hostname.clone_from(&spec.hostname);

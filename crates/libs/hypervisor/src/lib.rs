@@ -6,10 +6,12 @@
 pub mod contract;
 pub mod fake;
 mod migrate;
+mod rebuild;
 mod snapshot;
 mod states;
 
 pub use migrate::{LiveMigration, block_fits};
+pub use rebuild::Rebuilds;
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
 pub use states::{States, unsupported};
 
@@ -79,7 +81,7 @@ pub struct PowerEvent {
 
 /// A host that runs guests.
 #[async_trait]
-pub trait Hypervisor: States {
+pub trait Hypervisor: Rebuilds + States {
     /// Whether image files, kernels and config drives must be on disk before [`Self::ensure`].
     fn needs_files(&self) -> bool;
 

@@ -160,6 +160,14 @@ pub enum Order {
         /// The guest.
         spec: Box<GuestSpec>,
     },
+    /// Wipe the guest's disks and make it anew from `spec`, as often as this comes before it is done. What it needs is
+    /// fetched before anything is wiped.
+    Rebuild {
+        /// The guest.
+        spec: Box<GuestSpec>,
+        /// Whether the second disk and the swap disk stay.
+        preserve_ephemeral: bool,
+    },
     /// Start a stopped guest.
     Start,
     /// Shut down: ACPI first, hard after the timeout.

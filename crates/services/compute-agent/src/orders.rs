@@ -57,7 +57,7 @@ impl OrderHandler {
     async fn order(&self, message: &Envelope, mut order: AgentOrder) -> Result<()> {
         let host = &self.0;
         let request_id = message.request_id.as_deref();
-        if let Order::Ensure { spec } = &mut order.order {
+        if let Order::Ensure { spec } | Order::Rebuild { spec, .. } = &mut order.order {
             // One server, one generation, whatever the sender filled in twice.
             spec.server_id.clone_from(&order.server_id);
             spec.generation = order.generation;

@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     store::{
+        Tx,
         instance_actions::{self as actions, Asker},
         servers::{self, Server, change},
     },
@@ -49,31 +50,45 @@ pub async fn begin<T: Serialize>(
 ) -> Result<String> {
     loop {
         check(&server, begin.action, asker.admin)?;
-        let id = server.id.as_str();
         let mut tx = app.db.begin_write().await?;
-        let before = server.task_state;
-        if change::begin_task(&mut tx, id, server.vm_state, before, begin.task).await? != Change::Updated {
-            // Somebody was faster: judge anew.
-            drop(tx);
-            server = servers::get(&app.db, id).await?;
-            continue;
+        if let Some(job_id) = begin_in(&mut tx, &server, asker, begin).await? {
+            tx.commit().await.map_err(db_error)?;
+            app.poke();
+            return Ok(job_id);
         }
-        if before.is_some()
-            && let Some(job) = ferrostack_jobs::supersede(&mut tx, id).await?
-            && let Some(request) = &job.request_id
-        {
-            actions::abandoned(&mut tx, id, request, begin.interrupts).await?;
-        }
-        actions::begin(&mut tx, id, begin.name, asker).await?;
-        actions::event_begin(&mut tx, id, asker.request_id, begin.event, server.host.as_deref()).await?;
-        let data =
-            serde_json::to_value(begin.data).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-        let request_id = Some(asker.request_id);
-        let (kind, first_step) = (begin.kind, begin.first_step);
-        let job = Enqueue { kind, first_step, target: id, data, request_id };
-        let job_id = ferrostack_jobs::enqueue(&mut tx, job).await?;
-        tx.commit().await.map_err(db_error)?;
-        app.poke();
-        return Ok(job_id);
+        // Somebody was faster: judge anew.
+        drop(tx);
+        let id = server.id.clone();
+        server = servers::get(&app.db, &id).await?;
     }
+}
+
+/// Begins an action inside a transaction, for who has more to write in it. `None` if the server is not any more in the
+/// state it was read in: read it again and try anew. 409 if its state does not allow it.
+pub async fn begin_in<T: Serialize>(
+    tx: &mut Tx,
+    server: &Server,
+    asker: Asker<'_>,
+    begin: &Begin<'_, T>,
+) -> Result<Option<String>> {
+    check(server, begin.action, asker.admin)?;
+    let id = server.id.as_str();
+    let before = server.task_state;
+    if change::begin_task(tx, id, server.vm_state, before, begin.task).await? != Change::Updated {
+        return Ok(None);
+    }
+    if before.is_some()
+        && let Some(job) = ferrostack_jobs::supersede(tx, id).await?
+        && let Some(request) = &job.request_id
+    {
+        actions::abandoned(tx, id, request, begin.interrupts).await?;
+    }
+    actions::begin(tx, id, begin.name, asker).await?;
+    actions::event_begin(tx, id, asker.request_id, begin.event, server.host.as_deref()).await?;
+    let data =
+        serde_json::to_value(begin.data).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let request_id = Some(asker.request_id);
+    let (kind, first_step) = (begin.kind, begin.first_step);
+    let job = Enqueue { kind, first_step, target: id, data, request_id };
+    ferrostack_jobs::enqueue(tx, job).await.map(Some)
 }

@@ -36,7 +36,18 @@ pub struct Images {
 /// `BadRequest` in Nova's words if the image does not exist for the caller, is not active, cannot be booted, or does
 /// not fit the flavor; `Forbidden` for a flavor without a disk.
 pub async fn check(app: &App, ctx: &Ctx, image_id: &str, flavor: &Flavor) -> Result<Images> {
-    let image = get(app, ctx, image_id, "Can not find requested image").await?;
+    check_as(app, ctx, image_id, flavor, "Can not find requested image").await
+}
+
+/// [`check`] with `missing` as the words for an image that does not exist for the caller.
+pub async fn check_as(
+    app: &App,
+    ctx: &Ctx,
+    image_id: &str,
+    flavor: &Flavor,
+    missing: &str,
+) -> Result<Images> {
+    let image = get(app, ctx, image_id, missing).await?;
     bootable(&image)?;
     fits(ctx, &image, flavor)?;
     let property = |name: &str| image.source.properties.get(name).map(String::as_str);

@@ -16,6 +16,7 @@ pub mod network;
 pub mod placement;
 pub mod policy;
 mod projects;
+pub mod rebuild;
 pub mod reconcile;
 pub mod routes;
 pub mod snapshot;

@@ -26,8 +26,12 @@ mod oracle_data;
 mod protocol;
 #[path = "it/quotas.rs"]
 mod quotas;
+#[path = "it/rebuild.rs"]
+mod rebuild;
 #[path = "it/server_create.rs"]
 mod server_create;
+#[path = "it/server_groups.rs"]
+mod server_groups;
 #[path = "it/server_images.rs"]
 mod server_images;
 #[path = "it/server_lists.rs"]

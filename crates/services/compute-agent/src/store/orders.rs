@@ -17,6 +17,7 @@ use ferrostack_model::{
 pub fn verb(order: &Order) -> &'static str {
     match order {
         Order::Ensure { .. } => "ensure",
+        Order::Rebuild { .. } => "rebuild",
         Order::Start => "start",
         Order::Stop { .. } => "stop",
         Order::RebootSoft { .. } => "reboot_soft",
@@ -168,7 +169,9 @@ impl Ledger {
         guests::raise_in(&mut tx, host, &order.server_id, order.generation).await?;
         let spec = guest.and_then(|g| g.spec);
         match (&order.order, spec) {
-            (Order::Ensure { spec }, _) => guests::want_in(&mut tx, host, spec).await?,
+            (Order::Ensure { spec } | Order::Rebuild { spec, .. }, _) => {
+                guests::want_in(&mut tx, host, spec).await?
+            }
             (Order::Start | Order::RebootSoft { .. } | Order::RebootHard, Some(spec)) => {
                 guests::power_in(&mut tx, host, spec, WantedPower::Running).await?;
             }
@@ -248,7 +251,7 @@ impl Ledger {
         if guest.as_ref().is_some_and(|g| g.generation == row.generation) {
             let built = guest.is_some_and(|g| g.built);
             match (&row.order, outcome) {
-                (Some(Order::Ensure { .. }), Outcome::Done { .. }) => {
+                (Some(Order::Ensure { .. } | Order::Rebuild { .. }), Outcome::Done { .. }) => {
                     guests::built_in(&mut tx, &row.host, &row.server_id).await?;
                 }
                 (Some(Order::Ensure { .. }), Outcome::Failed { .. }) if !built => {

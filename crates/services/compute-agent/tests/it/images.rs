@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_hypervisor::{
-    Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, States,
+    Guest, HostInfo, Hypervisor, PowerEvent, Rebuilds, SnapshotWish, States,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
@@ -71,6 +71,14 @@ impl Hypervisor for Filed {
     }
     fn events(&self) -> tokio::sync::broadcast::Receiver<PowerEvent> {
         self.fake.events()
+    }
+}
+
+#[async_trait]
+impl Rebuilds for Filed {
+    async fn rebuild(&self, guest: &Guest, preserve_ephemeral: bool) -> Result<PowerState> {
+        self.given.lock().push(guest.clone());
+        self.fake.rebuild(guest, preserve_ephemeral).await
     }
 }
 

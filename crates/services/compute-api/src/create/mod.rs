@@ -3,6 +3,7 @@
 mod commit;
 mod devices;
 mod hints;
+pub mod limits;
 pub mod names;
 mod networks;
 mod place;

@@ -1,6 +1,6 @@
 //! The body of `POST /servers` as a type.
 
-use super::{hints, names};
+use super::{hints, limits, names};
 use crate::input::{integer, is_true};
 use ferrostack_http::Ctx;
 use ferrostack_model::{Error, Result, auth::Secret, guest::Personality, id};
@@ -96,7 +96,7 @@ pub fn read(ctx: &Ctx, body: &Value) -> Result<Wish> {
         volumes: asked["block_device_mapping"].as_array().is_some_and(|l| !l.is_empty()),
         devices: asked["block_device_mapping_v2"].as_array().cloned().unwrap_or_default(),
         networks: networks(&asked["networks"])?,
-        metadata: texts(&asked["metadata"]),
+        metadata: limits::texts(&asked["metadata"]),
         tags: unique(strings(&asked["tags"])),
         trusted_certs: asked["trusted_image_certificates"]
             .as_array()
@@ -104,7 +104,7 @@ pub fn read(ctx: &Ctx, body: &Value) -> Result<Wish> {
         hints: hints::read(body)?,
         key_name: text("key_name"),
         user_data: text("user_data").filter(|t| !t.is_empty()),
-        personality: personality(&asked["personality"]),
+        personality: limits::personality(&asked["personality"]),
         config_drive: is_true(&asked["config_drive"]),
         admin_pass: Secret(admin_pass),
         access_ip_v4: text("accessIPv4").unwrap_or_default(),
@@ -133,11 +133,6 @@ fn unique(all: Vec<String>) -> Vec<String> {
         }
     }
     kept
-}
-
-fn texts(value: &Value) -> BTreeMap<String, String> {
-    let Some(map) = value.as_object() else { return BTreeMap::new() };
-    map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }
 
 fn networks(value: &Value) -> Result<Networks> {
@@ -181,12 +176,6 @@ fn network(value: &Value) -> Result<NetworkWish> {
     Ok(wish)
 }
 
-fn personality(value: &Value) -> Vec<Personality> {
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
-    items.iter().map(|i| Personality { path: text(i, "path"), contents: text(i, "contents") }).collect()
-}
-
 fn security_groups(value: &Value, project_id: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for item in value.as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -202,27 +191,7 @@ fn security_groups(value: &Value, project_id: &str) -> Result<Vec<String>> {
 }
 
 /// 403 for what exceeds the project's limits of metadata and injected files.
-pub fn check_limits(wish: &Wish, limits: &Quota) -> Result<()> {
-    let over = |limit: i64, n: usize| limit >= 0 && i64::try_from(n).is_ok_and(|n| n > limit);
-    if over(limits.metadata_items, wish.metadata.len()) {
-        let text = format!("Maximum number of metadata items exceeds {}", limits.metadata_items);
-        return Err(Error::forbidden(text));
-    }
-    if over(limits.injected_files, wish.personality.len()) {
-        return Err(Error::forbidden("Personality file limit exceeded."));
-    }
-    for file in &wish.personality {
-        if over(limits.injected_file_path_bytes, file.path.len()) {
-            let text = format!("Personality file path exceeds maximum {}", limits.injected_file_path_bytes);
-            return Err(Error::forbidden(text));
-        }
-        // Base64: four characters are three bytes.
-        let padding = file.contents.bytes().rev().take_while(|b| *b == b'=').count();
-        let bytes = (file.contents.len() / 4 * 3).saturating_sub(padding);
-        if over(limits.injected_file_content_bytes, bytes) {
-            let max = limits.injected_file_content_bytes;
-            return Err(Error::forbidden(format!("Personality file content exceeds maximum {max}")));
-        }
-    }
-    Ok(())
+pub fn check_limits(wish: &Wish, quota: &Quota) -> Result<()> {
+    limits::metadata(wish.metadata.len(), quota)?;
+    limits::files(&wish.personality, quota)
 }

@@ -3,10 +3,12 @@
 pub mod build;
 pub mod delete;
 pub mod fault;
+pub mod give;
 pub mod guest;
 pub mod order;
 pub mod ports;
 pub mod power;
+pub mod rebuild;
 pub mod snapshot;
 
 use crate::app::App;
@@ -17,6 +19,7 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
     let mut kinds: Vec<Box<dyn JobKind<App>>> = vec![
         Box::new(build::Build::new()),
         Box::new(delete::Delete::new()),
+        Box::new(rebuild::Rebuild::new()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
     ];

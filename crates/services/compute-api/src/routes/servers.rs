@@ -127,6 +127,18 @@ async fn views(
     Ok(servers.iter().map(|s| view.full(s, extent)).collect())
 }
 
+/// One server as the caller sees it.
+pub(super) async fn shown(
+    app: &App,
+    ctx: &Ctx,
+    req: &HttpRequest,
+    server: Server,
+    extent: Extent,
+) -> Result<Value> {
+    let all = views(app, ctx, req, std::slice::from_ref(&server), extent).await?;
+    all.into_iter().next().ok_or_else(|| Error::internal("a server has no view"))
+}
+
 /// The answer with one server.
 pub(super) async fn one(
     app: &App,
@@ -135,8 +147,7 @@ pub(super) async fn one(
     server: Server,
     extent: Extent,
 ) -> ApiResult {
-    let body = views(app, ctx, req, std::slice::from_ref(&server), extent).await?.pop();
-    json(&json!({"server": body}))
+    json(&json!({"server": shown(app, ctx, req, server, extent).await?}))
 }
 
 async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {

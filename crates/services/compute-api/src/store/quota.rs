@@ -1,5 +1,6 @@
 //! Quotas: limits of projects and users, and the check that creating servers cannot get around.
 
+use super::server_groups;
 use ferrostack_db::{Db, Tx, db_error, sqlx};
 use ferrostack_model::{Error, Result, Timestamp};
 use ferrostack_settings::Quota;
@@ -225,15 +226,18 @@ pub struct Usage {
     pub cores: i64,
     /// MiB.
     pub ram: i64,
+    /// Server groups.
+    pub server_groups: i64,
 }
 
 impl Usage {
-    /// How much of `resource` is used; only servers and their sizes are counted for a project.
+    /// How much of `resource` is used; only servers, their sizes and groups are counted for a project.
     pub fn of(self, resource: &str) -> i64 {
         match resource {
             "instances" => self.instances,
             "cores" => self.cores,
             "ram" => self.ram,
+            "server_groups" => self.server_groups,
             _ => 0,
         }
     }
@@ -244,21 +248,17 @@ const USED: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(vcpus + resize_vcpus), 0)
      WHERE deleted_at IS NULL AND project_id = $1 AND ($2 = '' OR user_id = $2)";
 
 fn usage((instances, cores, ram): (i64, i64, i64)) -> Usage {
-    Usage { instances, cores, ram }
+    Usage { instances, cores, ram, server_groups: 0 }
 }
 
 /// What a project uses, or one user in it if `user_id` is not empty.
 pub async fn used(db: &Db, project_id: &str, user_id: &str) -> Result<Usage> {
-    sqlx::query_as(USED)
-        .bind(project_id)
-        .bind(user_id)
-        .fetch_one(db.reader())
-        .await
-        .map(usage)
-        .map_err(db_error)
+    let servers = sqlx::query_as(USED).bind(project_id).bind(user_id).fetch_one(db.reader()).await;
+    let server_groups = server_groups::count(db, project_id, user_id).await?;
+    Ok(Usage { server_groups, ..servers.map(usage).map_err(db_error)? })
 }
 
-/// The same inside a transaction.
+/// The same inside a transaction, but for server groups.
 pub async fn used_in(tx: &mut Tx, project_id: &str, user_id: &str) -> Result<Usage> {
     sqlx::query_as(USED)
         .bind(project_id)
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn says_what_is_over_in_novas_words() {
-        let used = Usage { instances: 10, cores: 20, ram: 1024 };
+        let used = Usage { instances: 10, cores: 20, ram: 1024, ..Usage::default() };
         let error = allowed(&Quota::default(), used, want(1, 1, 4, 512)).unwrap_err();
         assert_eq!(error.kind.http(), 403);
         assert_eq!(
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn grants_as_many_as_fit_between_min_and_max() {
-        let used = Usage { instances: 7, cores: 7, ram: 0 };
+        let used = Usage { instances: 7, cores: 7, ..Usage::default() };
         assert_eq!(allowed(&Quota::default(), used, want(1, 10, 1, 512)).unwrap(), 3);
         let error = allowed(&Quota::default(), used, want(4, 10, 1, 512)).unwrap_err();
         assert_eq!(
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn minus_one_is_unlimited_and_zero_is_none() {
-        let used = Usage { instances: 500, cores: 500, ram: 500 };
+        let used = Usage { instances: 500, cores: 500, ram: 500, ..Usage::default() };
         let unlimited = Quota { instances: -1, cores: -1, ram: -1, ..Quota::default() };
         assert_eq!(allowed(&unlimited, used, want(1, 100, 64, 1 << 30)).unwrap(), 100);
         let none = Quota { instances: 0, ..Quota::default() };

@@ -114,6 +114,6 @@ pub fn absolute(quota: &Quota, used: Usage, v: Microversion) -> Value {
         put("totalFloatingIpsUsed", 0);
         put("totalSecurityGroupsUsed", 0);
     }
-    put("totalServerGroupsUsed", 0);
+    put("totalServerGroupsUsed", used.server_groups);
     json!({"limits": {"rate": [], "absolute": body}})
 }

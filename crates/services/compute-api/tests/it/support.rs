@@ -340,6 +340,7 @@ const RESPONSE_FILES: &[&str] = &[
     include_str!("../schemas/resources.json"),
     include_str!("../schemas/servers.json"),
     include_str!("../schemas/migrations.json"),
+    include_str!("../schemas/groups.json"),
 ];
 
 static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {

@@ -7,13 +7,14 @@ use ferrostack_compute_api::store;
 use ferrostack_db::{Db, sqlx};
 use ferrostack_model::{
     Timestamp,
+    guest::WantedPower,
     host::{GuestState, HostReport},
     id,
     message::{
         AgentAnswer, AgentInquiry, AgentOrder, Envelope, GuestsReport, HostsUpdate, Message, Order, Outcome,
         ScheduleAnswer, ScheduleRequest,
     },
-    placement::{Decision, Rejection},
+    placement::{Decision, PlacementRequest, Rejection},
     server::PowerState,
 };
 use parking_lot::Mutex;
@@ -68,6 +69,10 @@ pub struct State {
     pub slow_snapshots: bool,
     /// Members of images that differ from the usual ones, by image id.
     pub odd_images: BTreeMap<String, Value>,
+    /// Requests that the scheduler got.
+    pub requests: Vec<PlacementRequest>,
+    /// Orders to wipe, as `server preserved`.
+    pub rebuilds: Vec<String>,
     /// Specs that agents got, by server.
     pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
 }
@@ -408,14 +413,17 @@ impl Handler for World {
         }
         let wanted: ScheduleRequest = message.open().unwrap();
         let (silent, none) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
+            state.requests.push(wanted.request.clone());
             (state.no_scheduler, state.no_host)
         };
         if silent {
             return Verdict::Ack;
         }
         let fits = |h: &&String| {
-            !wanted.request.excluded_hosts.contains(h) && wanted.request.host.as_ref().is_none_or(|w| w == *h)
+            !wanted.request.excluded_hosts.contains(h)
+                && wanted.request.host.as_ref().is_none_or(|w| w == *h)
+                && wanted.request.image_properties.get("hw_architecture").is_none_or(|a| a == "x86_64")
         };
         let hosts: Vec<String> =
             if none { Vec::new() } else { self.hosts.iter().filter(fits).cloned().collect() };
@@ -452,6 +460,7 @@ impl Agent {
         let state = &mut *state;
         let verb = match &order.order {
             Order::Ensure { .. } => "ensure",
+            Order::Rebuild { .. } => "rebuild",
             Order::Start => "start",
             Order::Stop { .. } => "stop",
             Order::RebootSoft { .. } => "reboot-soft",
@@ -479,19 +488,23 @@ impl Agent {
         }
         let failing = state.failing.get(&self.host).copied();
         let outcome = match &order.order {
-            Order::Ensure { spec } => {
+            Order::Ensure { spec } | Order::Rebuild { spec, .. } => {
                 assert_eq!(spec.generation, order.generation);
                 state.specs.insert(order.server_id.clone(), (**spec).clone());
                 let guests = state.guests.entry(self.host.clone()).or_default();
                 // A failed build may leave something behind.
-                guests.insert(order.server_id.clone(), PowerState::Running);
+                let power = match spec.power {
+                    WantedPower::Running => PowerState::Running,
+                    WantedPower::Stopped => PowerState::Shutdown,
+                };
+                guests.insert(order.server_id.clone(), power);
                 match failing {
                     Some(retry_elsewhere) => Outcome::Failed {
                         message: "The disk is full.".into(),
                         details: "ENOSPC".into(),
                         retry_elsewhere,
                     },
-                    None => Outcome::Done { power: PowerState::Running },
+                    None => Outcome::Done { power },
                 }
             }
             Order::Destroy => {
@@ -546,6 +559,9 @@ impl Agent {
                 }
             }
         };
+        if let Order::Rebuild { preserve_ephemeral, .. } = &order.order {
+            state.rebuilds.push(format!("{} {preserve_ephemeral}", order.server_id));
+        }
         state.ledger.insert(key, (order.generation, outcome.clone()));
         Some(outcome)
     }

@@ -8,6 +8,8 @@ mod image;
 mod json;
 mod operators;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use capabilities::ComputeCapabilitiesFilter;
 pub use capacity::{CoreFilter, DiskFilter, RamFilter, capacity};

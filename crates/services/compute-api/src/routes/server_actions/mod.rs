@@ -3,11 +3,12 @@
 mod console;
 mod images;
 mod power;
+mod rebuild;
 mod state;
 
 use super::servers::allowed;
 use crate::{app::App, input, store::servers::Server};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route};
 use ferrostack_model::{Error, Feature, Result};
 use futures_util::future::LocalBoxFuture;
@@ -39,6 +40,8 @@ impl ServerAction {
 struct Asked<'a> {
     app: &'a App,
     ctx: &'a Ctx,
+    /// The request itself, for links.
+    req: &'a HttpRequest,
     /// The server, which the caller may do this to.
     server: Server,
     /// The value of the body's only member.
@@ -46,8 +49,9 @@ struct Asked<'a> {
 }
 
 /// Every action.
-static ACTIONS: LazyLock<Vec<ServerAction>> =
-    LazyLock::new(|| [power::ACTIONS, state::ACTIONS, images::ACTIONS, console::ACTIONS].concat());
+static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
+    [power::ACTIONS, rebuild::ACTIONS, state::ACTIONS, images::ACTIONS, console::ACTIONS].concat()
+});
 
 static RULES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let mut rules: Vec<_> = ACTIONS.iter().map(|action| action.rule).collect();
@@ -68,7 +72,13 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body): JsonBody) -> ApiResult {
+async fn act(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    id: web::Path<String>,
+    JsonBody(body): JsonBody,
+) -> ApiResult {
     let name = match body.as_object() {
         Some(map) if map.len() == 1 => map.keys().next().cloned().unwrap_or_default(),
         _ => return Err(Error::bad_request("Malformed request body").into()),
@@ -83,7 +93,7 @@ async fn act(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(body
     let mut body = input::body(&ctx, &format!("servers.{name}"), body)?;
     let server = allowed(&app, &ctx, &id, action.rule).await?;
     let wish = body[&name].take();
-    Ok((action.run)(Asked { app: &app, ctx: &ctx, server, wish }).await?)
+    Ok((action.run)(Asked { app: &app, ctx: &ctx, req: &req, server, wish }).await?)
 }
 
 /// The answer of most actions.
