@@ -358,6 +358,8 @@ pub struct Compute {
     pub build_inquiry_seconds: i64,
     /// Seconds a guest has to shut down before the plug is pulled.
     pub shutdown_timeout_seconds: u32,
+    /// Seconds that a shelved server stays on its host: 0 leaves it at once, a negative time never by itself.
+    pub shelved_offload_time: i64,
     /// Format of the images that `createImage` and `createBackup` make: qcow2 or raw.
     pub snapshot_image_format: SnapshotFormat,
     /// Properties of the image a server was made of that images of the server do not get.
@@ -387,6 +389,7 @@ impl Default for Compute {
             parallel_jobs: 64,
             build_inquiry_seconds: 30,
             shutdown_timeout_seconds: 60,
+            shelved_offload_time: 0,
             snapshot_image_format: SnapshotFormat::default(),
             non_inheritable_image_properties: vec!["cache_in_nova".into(), "bittorrent".into()],
             default_flavors: true,

@@ -87,6 +87,19 @@ impl ImageApi {
         let body: Value = response.json().await.map_err(transport_error)?;
         read(&body).ok_or_else(|| Error::unavailable(format!("{url}: not an image")))
     }
+
+    /// An active image as agents get it, seen with our own rights; `None` if there is no such image.
+    pub async fn source(&self, id: &str, request_id: Option<&str>) -> Result<Option<ImageSource>> {
+        let url = format!("{}/v2/images/{}", self.base().await?, segment(id));
+        match self.client.json(reqwest::Method::GET, &url, request_id, None).await {
+            Ok(body) => {
+                let image = read(&body).ok_or_else(|| Error::unavailable(format!("{url}: not an image")))?;
+                Ok((image.status == "active").then_some(image.source))
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn read(body: &Value) -> Option<Image> {

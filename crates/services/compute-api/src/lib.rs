@@ -19,6 +19,7 @@ mod projects;
 pub mod rebuild;
 pub mod reconcile;
 pub mod routes;
+pub mod shelve;
 pub mod snapshot;
 pub mod store;
 pub mod view;
@@ -89,6 +90,7 @@ pub async fn start_work(app: &Arc<App>) -> Result<()> {
     tokio::spawn(reconcile::guests::run(app.clone()));
     tokio::spawn(reconcile::ports::run(app.clone()));
     tokio::spawn(reconcile::history::run(app.clone()));
+    tokio::spawn(reconcile::shelved::run(app.clone()));
     Ok(())
 }
 

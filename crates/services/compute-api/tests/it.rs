@@ -42,6 +42,8 @@ mod server_reports;
 mod server_states;
 #[path = "it/servers.rs"]
 mod servers;
+#[path = "it/shelve.rs"]
+mod shelve;
 #[path = "it/snapshots.rs"]
 mod snapshots;
 #[path = "it/usage.rs"]

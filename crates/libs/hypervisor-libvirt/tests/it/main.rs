@@ -15,6 +15,7 @@ mod life;
 mod linux;
 mod networks;
 mod properties;
+mod rebuild;
 mod restart;
 mod snapshots;
 mod support;

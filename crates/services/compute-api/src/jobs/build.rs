@@ -7,6 +7,7 @@ use crate::{
         guest::{self, Destroyed, Destroying},
         order::{self, News, Pending},
         ports,
+        unshelve::{self, Unshelving},
     },
     placement,
     store::{
@@ -67,6 +68,15 @@ pub struct Data {
     pub fault: Option<Fault>,
     /// The undo of a guest.
     pub destroying: Destroying,
+    /// Of a server that comes back from the shelf.
+    pub unshelve: Option<Unshelving>,
+}
+
+impl Data {
+    /// Name of the event that the job is.
+    fn event(&self) -> &'static str {
+        if self.unshelve.is_some() { unshelve::EVENT } else { EVENT }
+    }
 }
 
 /// The job.
@@ -140,7 +150,7 @@ fn fail(mut data: Data, fault: Fault) -> Result<Outcome> {
     Outcome::fail(error).data(&data)
 }
 
-struct Schedule;
+pub(super) struct Schedule;
 
 #[async_trait]
 impl Step<App> for Schedule {
@@ -188,7 +198,7 @@ fn no_host(rejections: &[Rejection], considered: usize, data: &Data) -> Fault {
     fault::no_valid_host(rejections, considered, &data.failed)
 }
 
-struct Claim;
+pub(super) struct Claim;
 
 #[async_trait]
 impl Step<App> for Claim {
@@ -217,7 +227,7 @@ impl Step<App> for Claim {
             let zone = &claimed.availability_zone;
             change::place(&mut tx, &server.id, &host, &claimed.node, zone).await?;
             let request = job.request_id.as_deref().unwrap_or("");
-            actions::event_begin(&mut tx, &server.id, request, EVENT, Some(&host)).await?;
+            actions::event_begin(&mut tx, &server.id, request, data.event(), Some(&host)).await?;
             data.host = Some(host.clone());
             let hint = app.hosts.will_change(Some(host));
             return Ok(Outcome::next().data(&data)?.in_tx(tx).after_commit(hint));
@@ -267,7 +277,7 @@ impl Step<App> for Ports {
     }
 }
 
-struct Spawn;
+pub(super) struct Spawn;
 
 impl Spawn {
     async fn order(&self, app: &App, job: &Job, mut data: Data) -> Result<Outcome> {
@@ -281,7 +291,12 @@ impl Spawn {
             .ok_or_else(|| servers::not_found(&server.id))?;
         guests::ordered(&mut tx, &server.id, &host, generation).await?;
         data.order = Pending::sent(app, &host, generation);
-        let order = Order::Ensure { spec: Box::new(guest::spec(&server, inputs, generation)) };
+        let mut spec = guest::spec(&server, inputs, generation);
+        if let Some(image) = data.unshelve.as_ref().and_then(|unshelving| unshelving.image.clone()) {
+            // What its disk was is in this one.
+            spec.image = image;
+        }
+        let order = Order::Ensure { spec: Box::new(spec) };
         let message = order::message(&job.id, &server.id, generation, order, job.request_id.as_deref())?;
         let outcome = data.order.wait(job, false)?.data(&data)?.in_tx(tx);
         Ok(outcome.send(Address::Agent(host), message))
@@ -304,7 +319,7 @@ impl Spawn {
         claims::release(&mut tx, &job.target).await?;
         let end =
             End { success: false, details: Some("The build failed on one host."), traceback: Some(&why) };
-        actions::event_end(&mut tx, &job.target, request, EVENT, end, false).await?;
+        actions::event_end(&mut tx, &job.target, request, data.event(), end, false).await?;
         let mut outcome = Outcome::back(FIRST).data(&data)?.in_tx(tx);
         if let Some((to, message)) = destroy {
             outcome = outcome.send(to, message);

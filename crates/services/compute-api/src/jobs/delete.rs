@@ -6,13 +6,14 @@ use crate::{
     jobs::{
         fault,
         guest::{self, Destroyed, Destroying},
-        ports, snapshot,
+        ports, shelve, snapshot,
     },
     store::{
         Tx, claims, guests,
         instance_actions::{self as actions, Asker, End},
         migrations, move_claims,
         servers::{self, Server, change},
+        shelved,
     },
 };
 use async_trait::async_trait;
@@ -37,6 +38,9 @@ pub struct Data {
     /// An image that was being made of the server.
     #[serde(default)]
     pub image: Option<String>,
+    /// The image of a server that is shelved, or was about to be.
+    #[serde(default)]
+    pub shelved: Option<String>,
 }
 
 /// The job.
@@ -99,6 +103,8 @@ pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
         return Ok(());
     }
     let image = active.as_ref().and_then(snapshot::image_of);
+    let being_shelved = active.as_ref().and_then(shelve::image_of);
+    let shelved = being_shelved.or(shelved::image_in(&mut tx, id).await?);
     if let Some(request) = active.as_ref().and_then(|job| job.request_id.as_deref()) {
         let why = "The operation was interrupted by the deletion of the instance.";
         actions::abandoned(&mut tx, id, request, why).await?;
@@ -107,12 +113,17 @@ pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
     actions::event_begin(&mut tx, id, asker.request_id, EVENT, server.host.as_deref()).await?;
     // Read under the row's lock: the job that was just fenced off may have written since.
     let now = servers::find_in(&mut tx, id).await?.ok_or_else(|| servers::not_found(id))?;
-    if image.is_none() && now.host.is_none() && now.ports.is_empty() && guests::none_of(&mut tx, id).await? {
+    if image.is_none()
+        && shelved.is_none()
+        && now.host.is_none()
+        && now.ports.is_empty()
+        && guests::none_of(&mut tx, id).await?
+    {
         change::mark_deleted(&mut tx, id).await?;
         actions::event_end(&mut tx, id, asker.request_id, EVENT, actions::SUCCESS, true).await?;
         return tx.commit().await.map_err(db_error);
     }
-    let data = serde_json::to_value(Data { image, ..Data::default() })
+    let data = serde_json::to_value(Data { image, shelved, ..Data::default() })
         .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
     let request_id = Some(asker.request_id);
     let job = Enqueue { kind: KIND, first_step: FIRST, target: id, data, request_id };
@@ -156,6 +167,9 @@ impl Step<App> for Images {
                 app.image.remove(image, request_id).await.map_err(later)?;
             }
         }
+        if let Some(image) = &data.shelved {
+            app.image.remove(image, request_id).await.map_err(later)?;
+        }
         Ok(Outcome::next())
     }
 }
@@ -184,6 +198,7 @@ impl Step<App> for Release {
     async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
         let mut tx = app.db.begin_write().await?;
         change::mark_deleted(&mut tx, &job.target).await?;
+        shelved::forget(&mut tx, &job.target).await?;
         let freed = claims::release(&mut tx, &job.target).await?;
         let left = move_claims::release(&mut tx, &job.target).await?;
         migrations::end_for_deleted(&mut tx, &job.target).await?;

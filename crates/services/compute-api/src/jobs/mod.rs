@@ -9,7 +9,9 @@ pub mod order;
 pub mod ports;
 pub mod power;
 pub mod rebuild;
+pub mod shelve;
 pub mod snapshot;
+pub mod unshelve;
 
 use crate::app::App;
 use ferrostack_jobs::JobKind;
@@ -20,6 +22,10 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
         Box::new(build::Build::new()),
         Box::new(delete::Delete::new()),
         Box::new(rebuild::Rebuild::new()),
+        Box::new(shelve::Shelve::new()),
+        Box::new(shelve::ShelveOffload::new()),
+        Box::new(unshelve::Unshelve::new()),
+        Box::new(unshelve::UnshelveHere::new()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
     ];

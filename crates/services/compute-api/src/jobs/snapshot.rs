@@ -5,6 +5,7 @@ use crate::{
     jobs::{
         fault,
         order::{self, News, Pending},
+        shelve::Shelving,
     },
     store::{
         Tx, guests,
@@ -58,6 +59,8 @@ pub struct Data {
     pub quiesce: bool,
     /// Of a backup.
     pub rotation: Option<Rotation>,
+    /// Of a server that is being shelved.
+    pub shelve: Option<Shelving>,
     /// The order to the agent.
     pub order: Pending,
     /// Why it fails.
@@ -124,7 +127,7 @@ fn fail(mut data: Data, message: &str, private: String) -> Result<Outcome> {
 }
 
 /// The record is there, or soon; if not there is nothing to do.
-struct Image;
+pub(super) struct Image;
 
 #[async_trait]
 impl Step<App> for Image {
@@ -157,7 +160,7 @@ impl Step<App> for Image {
 }
 
 /// The agent copies the disk and sends it to the image service.
-struct Copy;
+pub(super) struct Copy;
 
 impl Copy {
     async fn order(&self, app: &App, job: &Job, mut data: Data) -> Result<Outcome> {
@@ -189,6 +192,13 @@ impl Copy {
             _ => return Ok(outcome),
         };
         let (then, before): (_, &[TaskState]) = match said.as_str() {
+            stage::PENDING_UPLOAD if data.shelve.is_some() => {
+                (TaskState::ShelvingImagePendingUpload, &[TaskState::Shelving])
+            }
+            stage::UPLOADING if data.shelve.is_some() => (
+                TaskState::ShelvingImageUploading,
+                &[TaskState::Shelving, TaskState::ShelvingImagePendingUpload],
+            ),
             stage::PENDING_UPLOAD => {
                 (TaskState::ImagePendingUpload, &[TaskState::ImageSnapshot, TaskState::ImageBackup])
             }

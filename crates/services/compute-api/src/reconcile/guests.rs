@@ -112,8 +112,8 @@ async fn stray(app: &App, host: &str, guest: &GuestState) -> Result<()> {
         return Ok(());
     }
     let must_go = server.deleted_at.is_some() || server.host.as_deref().is_some_and(|h| h != host) || {
-        // A build that failed leaves its server without a host.
-        server.host.is_none() && server.vm_state == VmState::Error
+        // A build that failed leaves its server without a host, as the shelf does.
+        server.host.is_none() && matches!(server.vm_state, VmState::Error | VmState::ShelvedOffloaded)
     };
     if !must_go {
         return Ok(());

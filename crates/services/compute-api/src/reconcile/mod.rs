@@ -4,3 +4,4 @@ pub mod feed;
 pub mod guests;
 pub mod history;
 pub mod ports;
+pub mod shelved;

@@ -55,7 +55,6 @@ pub async fn begin(
 ) -> Result<String> {
     let asker = Asker::of(caller, request_id);
     let image_id = id::uuid();
-    let origin = origin::get(&app.db, &server.id).await?;
     let data = Data {
         image_id: image_id.clone(),
         owner: caller.project_id().to_owned(),
@@ -75,7 +74,22 @@ pub async fn begin(
         interrupts: "",
     };
     let job_id = action::begin(app, server.clone(), asker, &begin).await?;
-    let body = record::image(app, caller, &server, &origin, wish, &image_id);
+    make(app, caller, &server, wish, &image_id, &job_id, request_id).await?;
+    Ok(image_id)
+}
+
+/// Makes the image that a job waits for, as the caller, and tells the job.
+pub async fn make(
+    app: &App,
+    caller: &Caller,
+    server: &Server,
+    wish: &Wish,
+    image_id: &str,
+    job_id: &str,
+    request_id: &str,
+) -> Result<()> {
+    let origin = origin::get(&app.db, &server.id).await?;
+    let body = record::image(app, caller, server, &origin, wish, image_id);
     let made = app.image.create(&body, caller, request_id).await;
     let made = made.map_err(|e| match e.kind {
         // Nova's answer to a quota of the image service.
@@ -84,13 +98,13 @@ pub async fn begin(
     });
     if made.is_ok() && caller.project_id() != server.project_id {
         // The server's owner sees the image that an admin makes of it.
-        if let Err(error) = app.image.share(&image_id, &server.project_id, caller, request_id).await {
+        if let Err(error) = app.image.share(image_id, &server.project_id, caller, request_id).await {
             tracing::warn!(image = image_id, request_id, error = error.for_log(), "image not shared");
         }
     }
     let word = ImageWord { image_refused: made.as_ref().err().map(|e| e.public.clone()) };
     let word = serde_json::to_value(word).map_err(|e| Error::internal(format!("encoding a word: {e}")))?;
-    ferrostack_jobs::wake(&app.db, &job_id, &word).await?;
+    ferrostack_jobs::wake(&app.db, job_id, &word).await?;
     app.poke();
-    made.map(|()| image_id)
+    made
 }

@@ -15,6 +15,7 @@ pub mod server_groups;
 pub mod server_tags;
 pub mod servers;
 pub mod services;
+pub mod shelved;
 pub mod tenant_usage;
 
 pub use ferrostack_db::Tx;

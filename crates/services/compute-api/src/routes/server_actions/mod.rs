@@ -4,6 +4,7 @@ mod console;
 mod images;
 mod power;
 mod rebuild;
+mod shelve;
 mod state;
 
 use super::servers::allowed;
@@ -50,7 +51,8 @@ struct Asked<'a> {
 
 /// Every action.
 static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
-    [power::ACTIONS, rebuild::ACTIONS, state::ACTIONS, images::ACTIONS, console::ACTIONS].concat()
+    [power::ACTIONS, rebuild::ACTIONS, shelve::ACTIONS, state::ACTIONS, images::ACTIONS, console::ACTIONS]
+        .concat()
 });
 
 static RULES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
