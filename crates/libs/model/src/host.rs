@@ -3,6 +3,7 @@
 use crate::{Timestamp, server::PowerState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// An agent's heartbeat with the capacity of its host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,4 +97,18 @@ pub struct HostState {
     /// Management address (SimpleCIDRAffinityFilter).
     #[serde(default)]
     pub host_ip: String,
+    /// The host aggregates it is in.
+    #[serde(default)]
+    pub aggregates: Vec<HostAggregate>,
+}
+
+/// A host aggregate as schedulers see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAggregate {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its metadata, `availability_zone` included.
+    pub metadata: BTreeMap<String, String>,
 }

@@ -139,6 +139,18 @@ impl Message for HostsWanted {
     const KIND: &'static str = "hosts.wanted";
 }
 
+/// To `compute`: a service of the control plane lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    /// Nova's name of it, `nova-scheduler`.
+    pub binary: String,
+    /// The machine it runs on.
+    pub host: String,
+}
+impl Message for ServiceReport {
+    const KIND: &'static str = "service.report";
+}
+
 /// To every scheduler: states of hosts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostsUpdate {
@@ -215,6 +227,16 @@ pub struct AgentOrder {
 }
 impl Message for AgentOrder {
     const KIND: &'static str = "agent.order";
+}
+
+/// To `agent.<host>`: have these images ready before a server wants them. Losing it costs that server time only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheImages {
+    /// The images.
+    pub images: Vec<crate::image::ImageSource>,
+}
+impl Message for CacheImages {
+    const KIND: &'static str = "agent.cache_images";
 }
 
 /// To `agent.<host>`: what became of the order of this generation? Sent before an order is repeated.

@@ -96,6 +96,8 @@ pub mod feature {
     pub const SERVER_STATUS_FILTER_STRICT: Feature = since(38);
     /// Image metadata quota proxies are gone.
     pub const NO_IMAGE_META_PROXY: Feature = since(39);
+    /// Aggregates show their UUID.
+    pub const AGGREGATE_UUID: Feature = since(41);
     /// `createImage` and `createBackup` answer a body with `image_id`.
     pub const CREATE_IMAGE_BODY: Feature = since(45);
     /// `x-openstack-request-id` as in every other service.
@@ -150,6 +152,8 @@ pub mod feature {
     pub const UNSHELVE_ZONE: Feature = since(77);
     /// `user_id` and `project_id` of migrations.
     pub const MIGRATION_OWNER: Feature = since(80);
+    /// Images are cached on the hosts of an aggregate.
+    pub const AGGREGATE_IMAGES: Feature = since(81);
     /// More list filters for all users.
     pub const MORE_FILTERS: Feature = since(83);
     /// Events have `details`.
@@ -174,6 +178,8 @@ pub mod feature {
     pub const SCHEDULER_HINTS: Feature = since(100);
     /// `PUT` of a server may take its pinned availability zone away.
     pub const PINNED_AZ_UPDATE: Feature = since(104);
+    /// Flavors are found by name, and lose `rxtx_factor` and `OS-FLV-DISABLED:disabled`.
+    pub const FLAVOR_NAME_FILTER: Feature = since(102);
 }
 
 #[cfg(test)]

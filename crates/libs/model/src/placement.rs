@@ -14,6 +14,12 @@ pub struct PlacementRequest {
     pub memory_mb: i64,
     /// Root and ephemeral disk in GiB and swap rounded up.
     pub disk_gb: i64,
+    /// The flavor's name (AggregateTypeAffinityFilter).
+    #[serde(default)]
+    pub flavor: String,
+    /// The image's id; "" of a server without one (IsolatedHostsFilter).
+    #[serde(default)]
+    pub image_id: String,
     /// The flavor's extra specs.
     #[serde(default)]
     pub extra_specs: BTreeMap<String, String>,

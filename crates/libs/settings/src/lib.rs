@@ -121,6 +121,15 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
+/// This machine's name, as services report it.
+pub fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".into(),
+        name => name.chars().take(255).collect(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

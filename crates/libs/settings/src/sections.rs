@@ -407,9 +407,24 @@ pub struct Scheduler {
     pub listen: SocketAddr,
     /// Filters in order.
     pub enabled_filters: Vec<String>,
-    /// Multiplier by weigher; 0 turns it off. `RAMWeigher`, `CPUWeigher`, `DiskWeigher`, `IoOpsWeigher`,
+    /// Multiplier by weigher; metadata of an aggregate (`ram_weight_multiplier`, …) goes before it on its hosts.
+    /// `RAMWeigher`, `CPUWeigher`, `DiskWeigher`, `IoOpsWeigher`, `NumInstancesWeigher`,
     /// `ServerGroupSoftAffinityWeigher`, `ServerGroupSoftAntiAffinityWeigher`.
     pub weight_multipliers: BTreeMap<String, f64>,
+    /// NumInstancesFilter: so many servers are enough for a host.
+    pub max_instances_per_host: i64,
+    /// IoOpsFilter: so many servers being worked on are enough for a host.
+    pub max_io_ops_per_host: i64,
+    /// IsolatedHostsFilter: hosts for the isolated images.
+    pub isolated_hosts: Vec<String>,
+    /// IsolatedHostsFilter: ids of images that start on isolated hosts only.
+    pub isolated_images: Vec<String>,
+    /// IsolatedHostsFilter: whether other images are kept off the isolated hosts.
+    pub restrict_isolated_hosts_to_isolated_images: bool,
+    /// AggregateImagePropertiesIsolation: only metadata keys that begin with this and the separator count.
+    pub aggregate_image_properties_isolation_namespace: Option<String>,
+    /// AggregateImagePropertiesIsolation: between that and the rest of a key.
+    pub aggregate_image_properties_isolation_separator: String,
     /// A host is drawn from this many best ones.
     pub host_subset_size: usize,
     /// Alternates named with each choice.
@@ -439,6 +454,7 @@ impl Default for Scheduler {
             ("CPUWeigher", 1.0),
             ("DiskWeigher", 1.0),
             ("IoOpsWeigher", -1.0),
+            ("NumInstancesWeigher", 0.0),
             ("ServerGroupSoftAffinityWeigher", 1.0),
             ("ServerGroupSoftAntiAffinityWeigher", 1.0),
         ];
@@ -446,6 +462,13 @@ impl Default for Scheduler {
             listen: local(8778),
             enabled_filters: filters.map(Into::into).into(),
             weight_multipliers: weights.map(|(n, m)| (n.to_owned(), m)).into(),
+            max_instances_per_host: 50,
+            max_io_ops_per_host: 8,
+            isolated_hosts: Vec::new(),
+            isolated_images: Vec::new(),
+            restrict_isolated_hosts_to_isolated_images: true,
+            aggregate_image_properties_isolation_namespace: None,
+            aggregate_image_properties_isolation_separator: ".".into(),
             host_subset_size: 1,
             alternates: 2,
             service_down_time: 60,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ferrostack_bus::{Handler, Verdict};
 use ferrostack_model::{
     Result, Timestamp,
-    message::{AgentAnswer, AgentInquiry, AgentOrder, Envelope, Message, Order, Outcome},
+    message::{AgentAnswer, AgentInquiry, AgentOrder, CacheImages, Envelope, Message, Order, Outcome},
 };
 use std::sync::Arc;
 
@@ -26,6 +26,13 @@ impl Handler for OrderHandler {
                 },
                 AgentInquiry::KIND => match message.open() {
                     Ok(inquiry) => Some(self.inquiry(&message, inquiry).await),
+                    Err(error) => refuse(&error),
+                },
+                CacheImages::KIND => match message.open() {
+                    Ok(wanted) => {
+                        self.cache(wanted, message.request_id);
+                        Some(Ok(()))
+                    }
                     Err(error) => refuse(&error),
                 },
                 other => {
@@ -114,6 +121,37 @@ impl OrderHandler {
             Recorded::Old => host.shared.outbox.answer(&answer(Outcome::Superseded), request_id),
         }
         Ok(())
+    }
+
+    /// Fetches images in the background, one after the other. A server that wants one sooner shares the download.
+    fn cache(&self, wanted: CacheImages, request_id: Option<String>) {
+        let host = self.0.clone();
+        if !host.hypervisor.needs_files() {
+            return;
+        }
+        self.0.shared.spawn(async move {
+            for image in wanted.images {
+                let fetched = tokio::select! {
+                    fetched = host.shared.files.cache(&image, request_id.as_deref()) => fetched,
+                    () = host.shared.stop.cancelled() => return,
+                };
+                match fetched {
+                    Ok(()) => {
+                        tracing::info!(host = host.name, image = image.id, request_id, "image is cached")
+                    }
+                    Err(error) => {
+                        let error = error.for_log();
+                        tracing::warn!(
+                            host = host.name,
+                            image = image.id,
+                            request_id,
+                            error,
+                            "image not cached"
+                        );
+                    }
+                }
+            }
+        });
     }
 
     async fn inquiry(&self, message: &Envelope, inquiry: AgentInquiry) -> Result<()> {

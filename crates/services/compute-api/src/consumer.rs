@@ -6,7 +6,9 @@ use ferrostack_bus::{Handler, Source, Verdict};
 use ferrostack_model::{
     Error, ErrorKind, Result, Timestamp,
     host::HostReport,
-    message::{AgentAnswer, Envelope, GuestsReport, HostsWanted, Message, Outcome, ScheduleAnswer},
+    message::{
+        AgentAnswer, Envelope, GuestsReport, HostsWanted, Message, Outcome, ScheduleAnswer, ServiceReport,
+    },
 };
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +70,10 @@ impl Consumer {
                 let wanted: HostsWanted = message.open()?;
                 tracing::info!(scheduler = wanted.scheduler, "hosts asked for");
                 reconcile::feed::publish(&self.app, None).await
+            }
+            ServiceReport::KIND => {
+                let at = message.sent_at.min(Timestamp::now());
+                store::control_services::report(&self.app.db, &message.open()?, at).await
             }
             kind => Err(Error::bad_request(format!("unknown kind {kind}"))),
         }

@@ -14,9 +14,11 @@ use std::{
 /// Every schema file; one line each.
 const FILES: &[&str] = &[
     include_str!("../schemas/aggregates.json"),
+    include_str!("../schemas/assisted_volume_snapshots.json"),
     include_str!("../schemas/attach_interfaces.json"),
     include_str!("../schemas/availability_zone.json"),
     include_str!("../schemas/console_auth_tokens.json"),
+    include_str!("../schemas/extensions.json"),
     include_str!("../schemas/flavors.json"),
     include_str!("../schemas/floating_ip_pools.json"),
     include_str!("../schemas/floating_ips.json"),

@@ -16,6 +16,7 @@ pub mod network;
 pub mod placement;
 pub mod policy;
 mod projects;
+pub mod proxy;
 pub mod rebuild;
 pub mod reconcile;
 pub mod routes;
@@ -91,6 +92,7 @@ pub async fn start_work(app: &Arc<App>) -> Result<()> {
     tokio::spawn(reconcile::ports::run(app.clone()));
     tokio::spawn(reconcile::history::run(app.clone()));
     tokio::spawn(reconcile::shelved::run(app.clone()));
+    tokio::spawn(reconcile::service_reports::run(app.clone()));
     Ok(())
 }
 

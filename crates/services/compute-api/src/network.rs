@@ -113,7 +113,7 @@ pub struct NewPort<'a> {
 /// Calls to the network service.
 #[derive(Clone)]
 pub struct NetworkApi {
-    client: ServiceClient,
+    pub(crate) client: ServiceClient,
     url: Option<String>,
 }
 
@@ -123,7 +123,7 @@ impl NetworkApi {
         Self { client, url }
     }
 
-    async fn base(&self) -> Result<String> {
+    pub(crate) async fn base(&self) -> Result<String> {
         let url = match &self.url {
             Some(url) => url.clone(),
             None => self.client.endpoint("network").await?,

@@ -28,6 +28,8 @@ pub async fn request(app: &App, server: &Server) -> Result<PlacementRequest> {
         vcpus: i64::from(server.flavor.vcpus),
         memory_mb: number(server.flavor.ram_mb),
         disk_gb: server.disk_gb(),
+        flavor: server.flavor.name.clone(),
+        image_id: server.image.id.clone(),
         extra_specs: server.flavor.extra_specs.clone(),
         image_properties: server.image.properties.clone(),
         availability_zone: server.pinned_az.clone(),

@@ -4,6 +4,8 @@
 #[path = "it/support.rs"]
 mod support;
 
+#[path = "it/aggregates.rs"]
+mod aggregates;
 #[path = "it/builds.rs"]
 mod builds;
 #[path = "it/flavors.rs"]
@@ -24,6 +26,8 @@ mod oracle;
 mod oracle_data;
 #[path = "it/protocol.rs"]
 mod protocol;
+#[path = "it/proxies.rs"]
+mod proxies;
 #[path = "it/quotas.rs"]
 mod quotas;
 #[path = "it/rebuild.rs"]

@@ -36,6 +36,8 @@ pub trait Filter: Send + Sync {
 pub trait Weigher: Send + Sync {
     /// Nova's name of it.
     fn name(&self) -> &'static str;
+    /// Nova's option of its multiplier: the key of aggregate metadata that goes before the settings.
+    fn option(&self) -> &'static str;
     /// Any number; more is better where the multiplier is positive.
     fn weigh(&self, wish: &Wish<'_>, host: &HostState) -> f64;
 }
@@ -91,13 +93,23 @@ fn first_refusal(wish: &Wish<'_>, host: &HostState, config: &Config) -> Option<(
         .find_map(|(i, found)| found.err().map(|reason| (i, reason)))
 }
 
+/// The multiplier of the host's aggregates, if they have one that is a number.
+fn own_multiplier(host: &HostState, option: &str, default: f64) -> f64 {
+    let own = crate::filters::number(host, option, default);
+    if own.is_finite() { own } else { default }
+}
+
 /// The best hosts, best first: as many as can be named or drawn from.
 fn rank<'a>(hosts: Vec<&'a HostState>, raw: &[Vec<f64>], config: &Config) -> Vec<&'a HostState> {
     let mut weights = vec![0.0; hosts.len()];
-    for ((_, multiplier), raw) in config.weighers.iter().zip(raw) {
+    for ((weigher, multiplier), raw) in config.weighers.iter().zip(raw) {
         let (low, high) = raw.iter().fold((f64::MAX, f64::MIN), |(l, h), w| (l.min(*w), h.max(*w)));
         if high > low {
-            for (sum, w) in weights.iter_mut().zip(raw) {
+            for ((sum, w), host) in weights.iter_mut().zip(raw).zip(&hosts) {
+                let multiplier = match host.aggregates.is_empty() {
+                    true => *multiplier,
+                    false => own_multiplier(host, weigher.option(), *multiplier),
+                };
                 *sum += multiplier * (w - low) / (high - low);
             }
         }

@@ -3,10 +3,13 @@
 //! It keeps every host in memory as compute-api tells them by fanout, answers each request with a choice and
 //! alternates, and owns no truth: the claim in the compute database decides, so any number may run.
 
+#[cfg(test)]
+mod aggregate_tests;
 pub mod decide;
 pub mod filters;
 mod metrics;
 pub mod registry;
+mod reports;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -79,6 +82,7 @@ pub async fn start(
     let requests = Arc::new(RequestHandler { scheduler: scheduler.clone(), stop: stop.clone() });
     bus.consume(Source::Scheduler, PREFETCH, requests, stop.clone()).await?;
     tokio::spawn(requests::keep_fresh(scheduler.clone(), stop.clone()));
+    tokio::spawn(reports::run(bus, stop.clone()));
     Ok(RunningScheduler { address: http.address, http, scheduler, stop })
 }
 

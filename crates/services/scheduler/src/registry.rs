@@ -26,9 +26,8 @@ pub fn config(settings: &Scheduler) -> Result<Config> {
         if !multiplier.is_finite() {
             return Err(refused(format!("scheduler.weight_multipliers.{name} is not a number")));
         }
-        if *multiplier != 0.0 {
-            weighers.push((make(), *multiplier));
-        }
+        // One of 0 stays: an aggregate may give it another.
+        weighers.push((make(), *multiplier));
     }
     Ok(Config {
         filters: chosen,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 
-fn host(name: &str) -> HostState {
+pub fn host(name: &str) -> HostState {
     HostState {
         host: name.into(),
         node: format!("{name}.example"),
@@ -47,6 +47,7 @@ fn host(name: &str) -> HostState {
             "topology": {"cores": 4, "threads": 2}}),
         generation: 1,
         host_ip: "192.0.2.7".into(),
+        aggregates: Vec::new(),
     }
 }
 

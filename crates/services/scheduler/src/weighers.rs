@@ -17,6 +17,7 @@ pub const REGISTRY: &[(&str, Make)] = &[
     ("IoOpsWeigher", || Arc::new(IoOpsWeigher)),
     ("ServerGroupSoftAffinityWeigher", || Arc::new(ServerGroupSoftAffinityWeigher)),
     ("ServerGroupSoftAntiAffinityWeigher", || Arc::new(ServerGroupSoftAntiAffinityWeigher)),
+    ("NumInstancesWeigher", || Arc::new(NumInstancesWeigher)),
 ];
 
 /// Free memory.
@@ -25,6 +26,9 @@ pub struct RamWeigher;
 impl Weigher for RamWeigher {
     fn name(&self) -> &'static str {
         "RAMWeigher"
+    }
+    fn option(&self) -> &'static str {
+        "ram_weight_multiplier"
     }
     fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
         capacity(h.memory_mb, h.ram_allocation_ratio) - h.memory_mb_used as f64
@@ -38,6 +42,9 @@ impl Weigher for CpuWeigher {
     fn name(&self) -> &'static str {
         "CPUWeigher"
     }
+    fn option(&self) -> &'static str {
+        "cpu_weight_multiplier"
+    }
     fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
         capacity(h.vcpus, h.cpu_allocation_ratio) - h.vcpus_used as f64
     }
@@ -50,6 +57,9 @@ impl Weigher for DiskWeigher {
     fn name(&self) -> &'static str {
         "DiskWeigher"
     }
+    fn option(&self) -> &'static str {
+        "disk_weight_multiplier"
+    }
     fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
         capacity(h.local_gb, h.disk_allocation_ratio) - h.local_gb_used as f64
     }
@@ -61,6 +71,9 @@ pub struct IoOpsWeigher;
 impl Weigher for IoOpsWeigher {
     fn name(&self) -> &'static str {
         "IoOpsWeigher"
+    }
+    fn option(&self) -> &'static str {
+        "io_ops_weight_multiplier"
     }
     fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
         h.num_io_ops as f64
@@ -80,6 +93,9 @@ impl Weigher for ServerGroupSoftAffinityWeigher {
     fn name(&self) -> &'static str {
         "ServerGroupSoftAffinityWeigher"
     }
+    fn option(&self) -> &'static str {
+        "soft_affinity_weight_multiplier"
+    }
     fn weigh(&self, wish: &Wish<'_>, h: &HostState) -> f64 {
         members(wish, GroupPolicy::SoftAffinity, h)
     }
@@ -92,7 +108,25 @@ impl Weigher for ServerGroupSoftAntiAffinityWeigher {
     fn name(&self) -> &'static str {
         "ServerGroupSoftAntiAffinityWeigher"
     }
+    fn option(&self) -> &'static str {
+        "soft_anti_affinity_weight_multiplier"
+    }
     fn weigh(&self, wish: &Wish<'_>, h: &HostState) -> f64 {
         -members(wish, GroupPolicy::SoftAntiAffinity, h)
+    }
+}
+
+/// Servers; a positive multiplier stacks them.
+pub struct NumInstancesWeigher;
+
+impl Weigher for NumInstancesWeigher {
+    fn name(&self) -> &'static str {
+        "NumInstancesWeigher"
+    }
+    fn option(&self) -> &'static str {
+        "num_instances_weight_multiplier"
+    }
+    fn weigh(&self, _: &Wish<'_>, h: &HostState) -> f64 {
+        h.num_instances as f64
     }
 }

@@ -6,7 +6,7 @@ use ferrostack_bus::{Address, Bus, Handler, LocalBus, Source, Verdict};
 use ferrostack_model::{
     Timestamp,
     host::HostState,
-    message::{Envelope, HostsUpdate, HostsWanted, Message, ScheduleAnswer, ScheduleRequest},
+    message::{Envelope, HostsUpdate, HostsWanted, Message, ScheduleAnswer, ScheduleRequest, ServiceReport},
     placement::PlacementRequest,
 };
 use ferrostack_scheduler::RunningScheduler;
@@ -21,6 +21,7 @@ struct Compute {
     hosts: Mutex<Option<Vec<HostState>>>,
     answers: Mutex<Vec<ScheduleAnswer>>,
     asked: Mutex<usize>,
+    reports: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -32,6 +33,9 @@ impl Handler for Compute {
             if let Some(hosts) = hosts {
                 tell(&self.bus, hosts, true).await;
             }
+        } else if message.kind == ServiceReport::KIND {
+            let report: ServiceReport = message.open().unwrap();
+            self.reports.lock().push(report.binary);
         } else {
             self.answers.lock().push(message.open().unwrap());
         }
@@ -68,6 +72,7 @@ fn host(name: &str) -> HostState {
         cpu_info: serde_json::json!({}),
         generation: 1,
         host_ip: "192.0.2.7".into(),
+        aggregates: Vec::new(),
     }
 }
 
@@ -86,6 +91,7 @@ impl Cloud {
             hosts: Mutex::new(hosts),
             answers: Mutex::default(),
             asked: Mutex::default(),
+            reports: Mutex::default(),
         });
         let mut cloud = Self { bus, compute, running: None, stop: CancellationToken::new() };
         cloud.start().await;
@@ -269,4 +275,19 @@ async fn health_and_metrics_answer() {
         stream.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn it_says_that_it_lives() {
+    let mut cloud = Cloud::new(None).await;
+    cloud.stop.cancel();
+    cloud.listen().await;
+    cloud.start().await;
+    for _ in 0..3000 {
+        if cloud.compute.reports.lock().first().is_some_and(|binary| binary == "nova-scheduler") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no report came");
 }

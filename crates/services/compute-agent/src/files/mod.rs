@@ -63,6 +63,11 @@ impl Files {
         Ok(Guest { spec: spec.clone(), base: Some(base), kernel, ramdisk, config_drive })
     }
 
+    /// Has an image ready for guests to come.
+    pub async fn cache(&self, image: &ImageSource, request_id: Option<&str>) -> Result<()> {
+        self.images.file(image, request_id).await.map(|_| ())
+    }
+
     async fn make_config_drive(&self, spec: &GuestSpec) -> Result<PathBuf> {
         let path = self
             .config_drive_path(&spec.server_id)

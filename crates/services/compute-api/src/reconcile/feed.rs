@@ -73,6 +73,7 @@ pub async fn run(app: Arc<App>) {
 /// Tells the states of `only` these hosts, or of all.
 pub async fn publish(app: &App, only: Option<&HashSet<String>>) -> Result<()> {
     let busy: HashMap<String, i64> = store::hosts::busy(&app.db).await?.into_iter().collect();
+    let mut aggregates = store::aggregates::by_host(&app.db).await?;
     let hosts = match only {
         // A handful is read one by one, more in one go.
         Some(names) if names.len() <= 8 => {
@@ -87,7 +88,10 @@ pub async fn publish(app: &App, only: Option<&HashSet<String>>) -> Result<()> {
     let states: Vec<HostState> = hosts
         .iter()
         .filter(|h| only.is_none_or(|names| names.contains(&h.host)))
-        .map(|h| h.state(&app.settings.compute, busy.get(&h.host).copied().unwrap_or(0)))
+        .map(|h| {
+            let aggregates = aggregates.remove(&h.host).unwrap_or_default();
+            h.state(&app.settings.compute, busy.get(&h.host).copied().unwrap_or(0), aggregates)
+        })
         .collect();
     let full = only.is_none();
     if full {

@@ -4,4 +4,5 @@ pub mod feed;
 pub mod guests;
 pub mod history;
 pub mod ports;
+pub mod service_reports;
 pub mod shelved;

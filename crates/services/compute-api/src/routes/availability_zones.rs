@@ -1,7 +1,12 @@
 //! Availability zones: what hosts say of themselves.
 
-use crate::{app::App, store::hosts, view::services as view};
-use actix_web::web;
+use crate::{
+    app::App,
+    input,
+    store::{control_services, hosts},
+    view::services as view,
+};
+use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, Route, json};
 
 const LIST: &str = "os_compute_api:os-availability-zone:list";
@@ -19,12 +24,15 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn index(app: web::Data<App>, ctx: Ctx) -> ApiResult {
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    input::query(&ctx, "availability_zone.index?", req.query_string())?;
     ctx.enforce(LIST, &[])?;
-    json(&view::zones(&hosts::list(&app.db).await?, app.settings.compute.service_down_time, false))
+    json(&view::zones(&hosts::list(&app.db).await?, None, app.settings.compute.service_down_time))
 }
 
-async fn detail(app: web::Data<App>, ctx: Ctx) -> ApiResult {
+async fn detail(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
+    input::query(&ctx, "availability_zone.detail?", req.query_string())?;
     ctx.enforce(DETAIL, &[])?;
-    json(&view::zones(&hosts::list(&app.db).await?, app.settings.compute.service_down_time, true))
+    let control = control_services::list(&app.db).await?;
+    json(&view::zones(&hosts::list(&app.db).await?, Some(&control), app.settings.compute.service_down_time))
 }

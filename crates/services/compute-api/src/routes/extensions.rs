@@ -1,7 +1,7 @@
 //! The list of extensions.
 
-use crate::view::extensions as view;
-use actix_web::web;
+use crate::{input, view::extensions as view};
+use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, Route, json};
 use ferrostack_model::Error;
 
@@ -17,12 +17,14 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn index(ctx: Ctx) -> ApiResult {
+async fn index(ctx: Ctx, req: HttpRequest) -> ApiResult {
+    input::query(&ctx, "extensions.index?", req.query_string())?;
     ctx.enforce(RULE, &[])?;
     json(&view::all())
 }
 
-async fn show(ctx: Ctx, alias: web::Path<String>) -> ApiResult {
+async fn show(ctx: Ctx, req: HttpRequest, alias: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "extensions.show?", req.query_string())?;
     ctx.enforce(RULE, &[])?;
     json(&view::one(&alias).ok_or_else(|| Error::not_found("The resource could not be found."))?)
 }

@@ -6,7 +6,7 @@ use crate::{
     input,
     store::flavors::{self, Viewer},
 };
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json};
 use ferrostack_model::{Error, Result, microversion::feature};
 use serde_json::{Value, json};
@@ -55,13 +55,20 @@ fn read(ctx: &Ctx, specs: &Value) -> Result<BTreeMap<String, String>> {
     Ok(read)
 }
 
-async fn index(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "extra_specs.index?", req.query_string())?;
     enforce_read(&ctx, INDEX)?;
     let flavor = flavors::get_by_id(&app.db, &id, Viewer::of(ctx.caller()?)).await?;
     json(&json!({"extra_specs": flavor.extra_specs}))
 }
 
-async fn show(app: web::Data<App>, ctx: Ctx, path: web::Path<(String, String)>) -> ApiResult {
+async fn show(
+    app: web::Data<App>,
+    ctx: Ctx,
+    req: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> ApiResult {
+    input::query(&ctx, "extra_specs.show?", req.query_string())?;
     enforce_read(&ctx, SHOW)?;
     let (id, key) = path.into_inner();
     let flavor = flavors::get_by_id(&app.db, &id, Viewer::of(ctx.caller()?)).await?;

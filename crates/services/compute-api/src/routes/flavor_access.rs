@@ -6,7 +6,7 @@ use crate::{
     projects::must_exist,
     store::flavors::{self, Viewer},
 };
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route, json};
 use ferrostack_model::{Error, Result, microversion::since};
 use serde_json::{Value, json};
@@ -33,7 +33,8 @@ async fn answer(app: &App, id: &str) -> ApiResult {
     json(&json!({"flavor_access": list}))
 }
 
-async fn index(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
+async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "flavor_access.index?", req.query_string())?;
     ctx.enforce(LIST, &[])?;
     let flavor = flavors::get_by_id(&app.db, &id, Viewer::Admin).await?;
     if flavor.is_public {

@@ -65,6 +65,9 @@ async fn list(app: &App, ctx: &Ctx, req: &HttpRequest, schema: &str, detail: boo
         min_disk: minimum(&query, "minDisk")?,
     };
     let mut all = flavors::list(&app.db, filter).await?;
+    if let Some(name) = query.get("name").filter(|_| ctx.version.has(feature::FLAVOR_NAME_FILTER)) {
+        all.retain(|flavor| flavor.name == name);
+    }
     let key = query.get("sort_key").filter(|k| !k.is_empty()).unwrap_or("flavorid").to_owned();
     let descending = query.get("sort_dir") == Some("desc");
     all.sort_by(|a, b| {
@@ -149,6 +152,7 @@ fn compare(a: &Flavor, b: &Flavor, key: &str) -> Ordering {
 }
 
 async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, id: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "flavors.show?", req.query_string())?;
     let flavor = flavors::get_by_id(&app.db, &id, Viewer::of(ctx.caller()?)).await?;
     full(&req, &ctx, &flavor)
 }

@@ -4,17 +4,23 @@ use ferrostack_http::Route;
 
 mod aggregates;
 mod availability_zones;
+mod baremetal;
 mod extensions;
 mod extra_specs;
 mod flavor_access;
 mod flavors;
+mod floating_ips;
 mod hypervisors;
+mod images;
 mod instance_actions;
 mod keypairs;
 mod limits;
 mod migrations;
+mod networks;
 mod os_hosts;
 mod quota_sets;
+mod removed;
+mod security_groups;
 mod server_actions;
 mod server_create;
 mod server_filter;
@@ -26,7 +32,12 @@ mod server_tags;
 mod servers;
 mod services;
 mod tenant_usage;
+mod usage_audit;
 mod versions;
+mod volumes;
+mod volumes_boot;
+
+pub use server_actions::names as server_action_names;
 
 /// Every route of the compute API, below `/v2.1` (the edge maps the other prefixes to it).
 pub fn table() -> Vec<Route> {
@@ -55,6 +66,15 @@ pub fn table() -> Vec<Route> {
         tenant_usage::routes(),
         migrations::routes(),
         server_migrations::routes(),
+        usage_audit::routes(),
+        images::routes(),
+        networks::routes(),
+        floating_ips::routes(),
+        security_groups::routes(),
+        volumes::routes(),
+        volumes_boot::routes(),
+        baremetal::routes(),
+        removed::routes(),
     ];
     parts.into_iter().flatten().collect()
 }

@@ -1,4 +1,4 @@
-//! Hosts under their oldest name, through 2.42. Power actions are absent: no driver of ours switches a host.
+//! Hosts under their oldest name, through 2.42. Power actions are refused: no driver of ours switches a host.
 
 use crate::{
     app::App,
@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 const LIST: &str = "os_compute_api:os-hosts:list";
 const SHOW: &str = "os_compute_api:os-hosts:show";
 const UPDATE: &str = "os_compute_api:os-hosts:update";
+const REBOOT: &str = "os_compute_api:os-hosts:reboot";
+const SHUTDOWN: &str = "os_compute_api:os-hosts:shutdown";
+const START: &str = "os_compute_api:os-hosts:start";
 const WINDOW: Feature = until(42);
 
 /// The rows.
@@ -37,7 +40,37 @@ pub fn routes() -> Vec<Route> {
             .policy(&[UPDATE])
             .window(WINDOW)
             .summary("Enables or disables a host"),
+        Route::get("/v2.1/os-hosts/{host}/reboot", || web::route().to(reboot))
+            .policy(&[REBOOT])
+            .window(WINDOW)
+            .summary("Refused: no driver of ours reboots a host"),
+        Route::get("/v2.1/os-hosts/{host}/shutdown", || web::route().to(shutdown))
+            .policy(&[SHUTDOWN])
+            .window(WINDOW)
+            .summary("Refused: no driver of ours shuts a host down"),
+        Route::get("/v2.1/os-hosts/{host}/startup", || web::route().to(startup))
+            .policy(&[START])
+            .window(WINDOW)
+            .summary("Refused: no driver of ours starts a host"),
     ]
+}
+
+async fn power(app: &App, ctx: &Ctx, rule: &str, host: &str) -> ApiResult {
+    ctx.enforce(rule, &[])?;
+    find(app, host).await?;
+    Err(Error::new(ErrorKind::NotImplemented, "The requested functionality is not supported.").into())
+}
+
+async fn reboot(app: web::Data<App>, ctx: Ctx, host: web::Path<String>) -> ApiResult {
+    power(&app, &ctx, REBOOT, &host).await
+}
+
+async fn shutdown(app: web::Data<App>, ctx: Ctx, host: web::Path<String>) -> ApiResult {
+    power(&app, &ctx, SHUTDOWN, &host).await
+}
+
+async fn startup(app: web::Data<App>, ctx: Ctx, host: web::Path<String>) -> ApiResult {
+    power(&app, &ctx, START, &host).await
 }
 
 async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {

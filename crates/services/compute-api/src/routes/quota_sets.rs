@@ -67,7 +67,8 @@ async fn show(app: web::Data<App>, ctx: Ctx, req: HttpRequest, project: web::Pat
     json(&view::limits(Some(&project), &limits, ctx.version))
 }
 
-async fn defaults(app: web::Data<App>, ctx: Ctx, project: web::Path<String>) -> ApiResult {
+async fn defaults(app: web::Data<App>, ctx: Ctx, req: HttpRequest, project: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "quota_sets.defaults?", req.query_string())?;
     admit(&app, &ctx, DEFAULTS, &project).await?;
     let limits = quota::class_limits(&app.db, quota::DEFAULT_CLASS, &app.settings.compute.quota).await?;
     json(&view::limits(Some(&project), &limits, ctx.version))
@@ -131,7 +132,8 @@ fn class_name(class: &str) -> Result<&str> {
     }
 }
 
-async fn class(app: web::Data<App>, ctx: Ctx, class: web::Path<String>) -> ApiResult {
+async fn class(app: web::Data<App>, ctx: Ctx, req: HttpRequest, class: web::Path<String>) -> ApiResult {
+    input::query(&ctx, "quota_classes.show?", req.query_string())?;
     ctx.enforce(CLASS_SHOW, &[])?;
     let limits = quota::class_limits(&app.db, class_name(&class)?, &app.settings.compute.quota).await?;
     json(&view::class(Some(&class), &limits, ctx.version))

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     input::{self, is_true},
     store::{
+        control_services::{self, ControlService},
         hosts::{self, Host},
         services::{self, Change},
     },
@@ -41,11 +42,20 @@ async fn index(app: web::Data<App>, ctx: Ctx, req: HttpRequest) -> ApiResult {
     let query = input::query(&ctx, "services.index?", req.query_string())?;
     ctx.enforce(LIST, &[])?;
     let wanted = |name: &str, value: &str| query.get(name).is_none_or(|w| w.is_empty() || w == value);
-    let mut found = hosts::list(&app.db).await?;
-    found.retain(|h| wanted("host", &h.host) && wanted("binary", view::BINARY));
-    found.sort_by_key(|h| h.service_number);
     let down_time = app.settings.compute.service_down_time;
-    let items: Vec<Value> = found.iter().map(|h| view::full(h, ctx.version, down_time)).collect();
+    let mut found: Vec<(i64, Value)> = Vec::new();
+    for host in hosts::list(&app.db).await? {
+        if wanted("host", &host.host) && wanted("binary", view::BINARY) {
+            found.push((host.service_number, view::full(&host, ctx.version, down_time)));
+        }
+    }
+    for service in control_services::list(&app.db).await? {
+        if wanted("host", &service.host) && wanted("binary", &service.binary) {
+            found.push((service.number, view::control(&service, ctx.version, down_time)));
+        }
+    }
+    found.sort_by_key(|(number, _)| *number);
+    let items: Vec<Value> = found.into_iter().map(|(_, item)| item).collect();
     json(&json!({"services": items}))
 }
 
@@ -65,7 +75,16 @@ async fn update(app: web::Data<App>, ctx: Ctx, id: web::Path<String>, JsonBody(b
 
 /// From 2.53: `{id}` is the service's.
 async fn by_id(app: &App, ctx: &Ctx, id: &str, body: &Value) -> ApiResult {
-    let host = find(app, id).await?;
+    let host = match find(app, ctx, id).await? {
+        Found::Compute(host) => host,
+        Found::Control(service) => {
+            return Err(Error::bad_request(format!(
+                "Updating a {} service is not supported. Only nova-compute services can be updated.",
+                service.binary
+            ))
+            .into());
+        }
+    };
     let change = read(body)?;
     match services::update(&app.db, &host.host, &change).await? {
         Some(host) => {
@@ -81,13 +100,31 @@ fn not_found(id: &str) -> Error {
     Error::not_found(format!("Service {} could not be found.", short(id)))
 }
 
-/// The host whose service has this UUID.
-async fn find(app: &App, id: &str) -> Result<Host> {
-    if !id::is_uuid_like(id) {
+/// A service by its id.
+enum Found {
+    /// Of a host.
+    Compute(Box<Host>),
+    /// Of the control plane.
+    Control(ControlService),
+}
+
+/// The service with this id: a UUID from 2.53, a number before.
+async fn find(app: &App, ctx: &Ctx, id: &str) -> Result<Found> {
+    let by_uuid = ctx.version.has(feature::SERVICE_UUID);
+    if by_uuid && !id::is_uuid_like(id) {
         return Err(Error::bad_request(format!("Invalid uuid {}", short(id))));
     }
-    let all = hosts::list(&app.db).await?;
-    all.into_iter().find(|h| same_uuid(&h.service_id, id)).ok_or_else(|| not_found(id))
+    let asked: i64 = match by_uuid {
+        true => 0,
+        false => id.parse().map_err(|_| Error::bad_request("id must be an integer"))?,
+    };
+    let is = |uuid: &str, number: i64| if by_uuid { same_uuid(uuid, id) } else { number == asked };
+    if let Some(host) = hosts::list(&app.db).await?.into_iter().find(|h| is(&h.service_id, h.service_number))
+    {
+        return Ok(Found::Compute(Box::new(host)));
+    }
+    let control = control_services::list(&app.db).await?.into_iter().find(|s| is(&s.id, s.number));
+    control.map(Found::Control).ok_or_else(|| not_found(id))
 }
 
 /// Whether two texts are one UUID, dashes and case apart.
@@ -155,13 +192,9 @@ async fn by_verb(app: &App, ctx: &Ctx, verb: &str, body: &Value) -> ApiResult {
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     ctx.enforce(DELETE, &[])?;
-    let host = if ctx.version.has(feature::SERVICE_UUID) {
-        find(&app, &id).await?
-    } else {
-        let number: i64 = id.parse().map_err(|_| Error::bad_request("id must be an integer"))?;
-        let all = hosts::list(&app.db).await?;
-        all.into_iter().find(|h| h.service_number == number).ok_or_else(|| not_found(&id))?
-    };
-    services::delete(&app.db, &host.host).await?;
+    match find(&app, &ctx, &id).await? {
+        Found::Compute(host) => services::delete(&app.db, &host.host).await?,
+        Found::Control(service) => control_services::delete(&app.db, &service.id).await?,
+    }
     no_content()
 }

@@ -52,7 +52,7 @@ pub async fn claim(
              AND (vcpus_used + $2) * 1000 <= vcpus * $5
              AND (memory_mb_used + $3) * 1000 <= memory_mb * $6
              AND (local_gb_used + $4) * 1000 <= local_gb * $7
-         RETURNING hypervisor_hostname, availability_zone",
+         RETURNING hypervisor_hostname, COALESCE(aggregate_zone, availability_zone)",
     )
     .bind(host)
     .bind(want.vcpus)

@@ -6,7 +6,7 @@ use ferrostack_db::{
 };
 use ferrostack_model::{
     Error, Result, Timestamp,
-    host::{HostReport, HostState},
+    host::{HostAggregate, HostReport, HostState},
     id,
 };
 use ferrostack_settings::Compute;
@@ -28,7 +28,7 @@ pub struct Host {
     pub hypervisor_hostname: String,
     /// The latest report.
     pub report: HostReport,
-    /// Zone.
+    /// Zone: that of an aggregate it is in, else what its agent reports.
     pub availability_zone: String,
     /// An operator took it out of scheduling.
     pub disabled: bool,
@@ -61,7 +61,7 @@ impl Host {
     }
 
     /// The host as schedulers see it; `busy` servers count as I/O operations.
-    pub fn state(&self, settings: &Compute, busy: i64) -> HostState {
+    pub fn state(&self, settings: &Compute, busy: i64, aggregates: Vec<HostAggregate>) -> HostState {
         HostState {
             host: self.host.clone(),
             node: self.hypervisor_hostname.clone(),
@@ -86,6 +86,7 @@ impl Host {
             cpu_info: self.report.cpu_info.clone(),
             generation: self.generation,
             host_ip: self.report.host_ip.clone(),
+            aggregates,
         }
     }
 }
@@ -93,7 +94,7 @@ impl Host {
 macro_rules! columns {
     () => {
         "host, service_id, service_number, hypervisor_id, hypervisor_number, hypervisor_hostname, report, \
-         availability_zone, disabled, disabled_reason, forced_down, last_seen, created_at, updated_at, generation, \
+         COALESCE(aggregate_zone, availability_zone) AS zone, disabled, disabled_reason, forced_down, last_seen, created_at, updated_at, generation, \
          vcpus_used, memory_mb_used, local_gb_used, num_instances"
     };
 }
@@ -110,7 +111,7 @@ fn read(row: &AnyRow) -> Result<Host> {
         hypervisor_number: number("hypervisor_number")?,
         hypervisor_hostname: text("hypervisor_hostname")?,
         report: serde_json::from_str(&report).map_err(|e| Error::internal(format!("hosts.report: {e}")))?,
-        availability_zone: text("availability_zone")?,
+        availability_zone: text("zone")?,
         disabled: number("disabled")? != 0,
         disabled_reason: row.try_get("disabled_reason").map_err(db_error)?,
         forced_down: number("forced_down")? != 0,

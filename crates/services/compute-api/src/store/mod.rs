@@ -1,6 +1,8 @@
 //! All SQL, one module a noun.
 
+pub mod aggregates;
 pub mod claims;
+pub mod control_services;
 pub mod flavors;
 pub mod guests;
 pub mod hosts;

@@ -116,7 +116,15 @@ pub async fn update(db: &Db, defaults: &Quota, new: Update<'_>) -> Result<()> {
     lock_owner(&mut tx, "project", new.project_id).await?;
     if !new.force {
         let project = limits_in(&mut tx, new.project_id, defaults).await?;
-        let used = used_in(&mut tx, new.project_id, new.user_id).await?;
+        let mut used = used_in(&mut tx, new.project_id, new.user_id).await?;
+        used.server_groups = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM server_groups WHERE project_id = $1 AND ($2 = '' OR user_id = $2)",
+        )
+        .bind(new.project_id)
+        .bind(new.user_id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(db_error)?;
         for (resource, limit) in new.limits {
             let others: i64 = sqlx::query_scalar(
                 "SELECT CAST(COALESCE(SUM(hard_limit), 0) AS BIGINT) FROM quotas \

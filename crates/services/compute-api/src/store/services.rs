@@ -52,6 +52,11 @@ pub async fn delete(db: &Db, host: &str) -> Result<()> {
             "Unable to delete compute service that is hosting instances. Migrate or delete the instances first.",
         ));
     }
+    sqlx::query("DELETE FROM aggregate_hosts WHERE host = $1")
+        .bind(host)
+        .execute(&mut *tx)
+        .await
+        .map_err(db_error)?;
     sqlx::query("DELETE FROM hosts WHERE host = $1").bind(host).execute(&mut *tx).await.map_err(db_error)?;
     tx.commit().await.map_err(db_error)
 }

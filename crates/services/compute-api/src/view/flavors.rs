@@ -33,6 +33,13 @@ pub fn full(flavor: &Flavor, v: Microversion, links: &Links, specs: bool) -> Val
     if v.has(feature::FLAVOR_DESCRIPTION) {
         body["description"] = json!(flavor.description);
     }
+    if v.has(feature::FLAVOR_NAME_FILTER)
+        && let Some(members) = body.as_object_mut()
+    {
+        // Nothing ever read them.
+        members.shift_remove("rxtx_factor");
+        members.shift_remove("OS-FLV-DISABLED:disabled");
+    }
     if v.has(feature::FLAVOR_EXTRA_SPECS) && specs {
         body["extra_specs"] = json!(flavor.extra_specs);
     }

@@ -1,7 +1,7 @@
-//! Compute services and availability zones as JSON. Every host that reports is a `nova-compute`; the API and the
-//! scheduler have no heartbeat and are not listed.
+//! Compute services and availability zones as JSON. Every host that reports is a `nova-compute`, every replica of
+//! this service that runs jobs a `nova-conductor`.
 
-use crate::store::hosts::Host;
+use crate::store::{control_services::ControlService, hosts::Host};
 use ferrostack_model::{
     Microversion, Timestamp,
     microversion::{feature, since},
@@ -9,7 +9,10 @@ use ferrostack_model::{
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The only binary there is.
+/// The zone of the control plane.
+pub const INTERNAL_ZONE: &str = "internal";
+
+/// The binary of hosts.
 pub const BINARY: &str = "nova-compute";
 
 /// `up` or `down`.
@@ -41,17 +44,50 @@ pub fn full(host: &Host, v: Microversion, down_time: i64) -> Value {
     body
 }
 
-/// `GET /os-availability-zone`: zones with a host that is not disabled are available. `detail` adds the zone of
-/// the control plane and each available zone's hosts.
-pub fn zones(hosts: &[Host], down_time: i64, detail: bool) -> Value {
+/// A service of the control plane.
+pub fn control(service: &ControlService, v: Microversion, down_time: i64) -> Value {
+    let id = if v.has(feature::SERVICE_UUID) { json!(service.id) } else { json!(service.number) };
+    let is_up = service.is_up(Timestamp::now(), down_time);
+    let mut body = json!({
+        "id": id,
+        "binary": service.binary,
+        "host": service.host,
+        "zone": INTERNAL_ZONE,
+        "status": "enabled",
+        "state": if is_up { "up" } else { "down" },
+        "updated_at": service.last_seen.iso_micros_naive(),
+        "disabled_reason": null,
+    });
+    if v.has(since(11)) {
+        body["forced_down"] = json!(false);
+    }
+    body
+}
+
+/// The control plane by host, as zones show it.
+fn internal(services: &[ControlService], down_time: i64) -> Value {
+    let mut hosts = json!({});
+    for service in services {
+        hosts[&service.host][&service.binary] = json!({"active": true,
+            "available": service.is_up(Timestamp::now(), down_time),
+            "updated_at": service.last_seen.iso_micros_naive()});
+    }
+    hosts
+}
+
+/// `GET /os-availability-zone`: zones with a host that is not disabled are available. With `control`
+/// the detailed form: the zone of the control plane, and each available zone's hosts.
+pub fn zones(hosts: &[Host], control: Option<&[ControlService]>, down_time: i64) -> Value {
+    let detail = control.is_some();
     let mut zones: BTreeMap<&str, Vec<&Host>> = BTreeMap::new();
     for host in hosts {
         zones.entry(&host.availability_zone).or_default().push(host);
     }
     let available = |members: &[&Host]| members.iter().any(|h| !h.disabled);
     let mut list = Vec::new();
-    if detail {
-        list.push(json!({"zoneName": "internal", "zoneState": {"available": true}, "hosts": {}}));
+    if let Some(control) = control {
+        let hosts = internal(control, down_time);
+        list.push(json!({"zoneName": INTERNAL_ZONE, "zoneState": {"available": true}, "hosts": hosts}));
     }
     // Nova lists the available ones first.
     for wanted in [true, false] {

@@ -2,6 +2,7 @@
 
 use crate::support::{Cloud, PROJECT_A, PROJECT_B, VERSIONS, each};
 use ferrostack_compute_api::store::flavors;
+use ferrostack_model::Microversion;
 use serde_json::{Value, json};
 
 async fn make(cloud: &Cloud, flavor: Value) -> Value {
@@ -334,6 +335,36 @@ async fn default_flavors_are_made_once() {
         flavors::bootstrap(&db).await.unwrap();
         assert_eq!(ids(cloud, "admin", "").await, ["2", "3", "4", "5", "mine"]);
         db.close().await;
+    })
+    .await;
+}
+
+/// From 2.102 flavors are found by name and have lost two members. Below it there is no such filter.
+#[actix_web::test]
+async fn flavors_are_found_by_name_from_2_102() {
+    each(async |cloud| {
+        for name in ["one", "two"] {
+            let body = json!({"flavor": {"name": name, "ram": 1, "vcpus": 1, "disk": 0}});
+            cloud.at("admin", 96).post("/flavors", body).await.expect(200);
+        }
+        let unfiltered = cloud.at("member", 74).get("/flavors?name=two").await.expect(200);
+        assert_eq!(unfiltered["flavors"].as_array().unwrap().len(), 2);
+        cloud.at("member", 96).get("/flavors?name=two").await.fault(400);
+        let member = cloud.at("member", 102);
+        if Microversion::MAX < Microversion(102) {
+            assert_eq!(member.get("/flavors?name=two").await.status, 406);
+            return;
+        }
+        let found = member.get("/flavors/detail?name=two").await.expect(200);
+        member.conforms("flavors.detail", &found);
+        assert_eq!(found["flavors"].as_array().unwrap().len(), 1);
+        assert_eq!(found["flavors"][0]["name"], "two");
+        assert_eq!(member.get("/flavors?name=tw").await.expect(200), json!({"flavors": []}));
+        let path = format!("/flavors/{}", found["flavors"][0]["id"].as_str().unwrap());
+        member.conforms("flavors.show", &member.get(&path).await.expect(200));
+        member.get(&format!("{path}?x=y")).await.fault(400);
+        let old = json!({"flavor": {"name": "x", "ram": 1, "vcpus": 1, "disk": 0, "rxtx_factor": 2.0}});
+        cloud.at("admin", 102).post("/flavors", old).await.fault(400);
     })
     .await;
 }

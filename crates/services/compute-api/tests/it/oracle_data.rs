@@ -87,6 +87,12 @@ pub fn find(method: &Method, path: &str, body: Option<&Value>) -> Option<&'stati
         .min_by_key(|row| row.path.matches('{').count())
 }
 
+/// Complaints that Nova's own answers earn: host names are no UUIDs, and `None` is a network prefix to whoever does
+/// not look.
+const NOVAS_OWN: &[&str] = &["/hosts_not_run/", "\"None\" is valid under more than one"];
+/// Actions whose 202 Nova's code makes by hand, which the table does not see.
+const BY_HAND: &[&str] = &["addFloatingIp", "removeFloatingIp"];
+
 /// What is wrong with an answer: a status or a body that Nova could not have given. Refusals are not judged.
 pub fn fault(
     method: &Method,
@@ -106,10 +112,12 @@ pub fn fault(
     let status = answer.status.as_u16();
     let codes: Vec<u16> =
         row.success.iter().filter(|w| w.0 <= version && version <= w.1).map(|w| w.2).collect();
-    if !codes.contains(&status) {
+    let by_hand = status == 202 && body.is_some_and(|b| BY_HAND.iter().any(|name| b.get(name).is_some()));
+    if !codes.contains(&status) && !by_hand {
         return Some(format!("Nova answers {codes:?}: {case}"));
     }
     let name = at(&row.answer, version)?;
-    let complaints = schema(name).complaints(&answer.body);
+    let mut complaints = schema(name).complaints(&answer.body);
+    complaints.retain(|complaint| !NOVAS_OWN.iter().any(|known| complaint.contains(known)));
     (!complaints.is_empty()).then(|| format!("{name}: {complaints:?}\n{case}"))
 }

@@ -189,3 +189,69 @@ async fn limits_of_others_are_for_admins() {
     })
     .await;
 }
+
+/// X27: limits of a project, of its users and of groups, mixed in every order, are never a fault of ours.
+#[actix_web::test]
+async fn x27_limits_of_projects_users_and_groups_mix() {
+    each(async |cloud| {
+        let admin = cloud.at("admin", 57);
+        let project = format!("/os-quota-sets/{PROJECT_A}");
+        let users =
+            [String::new(), format!("?user_id={}", user_id("member")), "?user_id=nobody%20knows".into()];
+        let limits = [-1, 0, 1, 5, 1_000_000, i64::from(i32::MAX)];
+        for resource in ["instances", "cores", "key_pairs", "server_groups", "server_group_members"] {
+            for user in &users {
+                for limit in limits {
+                    for force in [false, true] {
+                        let body = json!({"quota_set": {resource: limit, "force": force}});
+                        let answer = admin.put(&format!("{project}{user}"), body).await;
+                        assert!(
+                            [200, 400].contains(&answer.status.as_u16()),
+                            "{resource} {user} {limit}: {}",
+                            answer.text
+                        );
+                        let shown = admin.get(&format!("{project}/detail{user}")).await.expect(200);
+                        admin.conforms("quota_sets.detail", &shown);
+                    }
+                }
+            }
+            for user in users.iter().rev() {
+                admin.delete(&format!("{project}{user}")).await.expect(202);
+                admin.get(&format!("{project}{user}")).await.expect(200);
+            }
+        }
+    })
+    .await;
+}
+
+/// S-2012-005 and I06: what has a limit is refused one above it, and what is counted is what is there.
+#[actix_web::test]
+async fn s_2012_005_one_above_the_limit_is_refused() {
+    each(async |cloud| {
+        let (admin, member) = (cloud.at("admin", 96), cloud.at("member", 64));
+        let limits = json!({"quota_set": {"key_pairs": 2, "server_groups": 2}});
+        admin.put(&format!("/os-quota-sets/{PROJECT_A}"), limits).await.expect(200);
+        for n in 0..3 {
+            let group = json!({"server_group": {"name": format!("g{n}"), "policy": "affinity"}});
+            let made = member.post("/os-server-groups", group).await;
+            let key = json!({"keypair": {"name": format!("k{n}"), "type": "ssh"}});
+            let key = member.post("/os-keypairs", key).await;
+            if n < 2 {
+                made.expect(200);
+                key.expect(201);
+            } else {
+                assert!(made.fault(403).starts_with("Quota exceeded"));
+                assert_eq!(key.fault(403), "Quota exceeded, too many key pairs.");
+            }
+        }
+        let used = member.get("/limits").await.expect(200);
+        assert_eq!(used["limits"]["absolute"]["totalServerGroupsUsed"], 2);
+        let detail = member.get(&format!("/os-quota-sets/{PROJECT_A}/detail")).await.expect(200);
+        assert_eq!(detail["quota_set"]["server_groups"], json!({"limit": 2, "in_use": 2, "reserved": 0}));
+        let low = json!({"quota_set": {"server_groups": 1}});
+        admin.put(&format!("/os-quota-sets/{PROJECT_A}"), low.clone()).await.fault(400);
+        let forced = json!({"quota_set": {"server_groups": 1, "force": true}});
+        admin.put(&format!("/os-quota-sets/{PROJECT_A}"), forced).await.expect(200);
+    })
+    .await;
+}

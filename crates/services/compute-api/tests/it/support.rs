@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 pub const PROJECT_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const PROJECT_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// In another domain.
+pub const PROJECT_C: &str = "cccccccccccccccccccccccccccccccc";
 /// The microversions at which shapes are checked: where something of this crate changes, and the ends.
 pub const VERSIONS: [u16; 21] =
     [1, 2, 7, 10, 11, 27, 28, 33, 35, 36, 39, 50, 53, 55, 57, 61, 75, 86, 88, 92, 96];
-/// Everybody, and what they may: the roles of their token.
-pub const PERSONAS: [&str; 6] = ["admin", "member", "reader", "nobody", "other", ""];
 
 struct Tokens(HashMap<&'static str, Arc<Caller>>);
 
@@ -67,16 +67,69 @@ fn caller(name: &str, project: &str, roles: &[&str]) -> Arc<Caller> {
     })
 }
 
+/// A caller whose token is for something else than a project of the default domain.
+fn other_scope(name: &str, roles: &[&str], change: impl FnOnce(&mut TokenClaims)) -> Arc<Caller> {
+    let mut claims = caller(name, PROJECT_A, roles).claims.clone();
+    change(&mut claims);
+    Arc::new(Caller { claims, token: Secret("x".into()) })
+}
+
+fn far() -> DomainRef {
+    DomainRef { id: "far".into(), name: "Far".into() }
+}
+
+/// Callers for the matrix of routes: other roles, other projects, other domains, other scopes.
+fn more_tokens() -> Vec<(&'static str, Arc<Caller>)> {
+    let admin = &["admin", "manager", "member", "reader"][..];
+    let elsewhere = |claims: &mut TokenClaims| {
+        claims.dom = far();
+        claims.project = Some(ProjectRef { id: PROJECT_C.into(), name: "c".into(), domain: far() });
+    };
+    vec![
+        ("manager", caller("manager", PROJECT_A, &["manager", "member", "reader"])),
+        ("reader of B", caller("readerb", PROJECT_B, &["reader"])),
+        ("manager of B", caller("managerb", PROJECT_B, &["manager", "member", "reader"])),
+        ("admin of B", caller("adminb", PROJECT_B, admin)),
+        ("member far away", other_scope("memberc", &["member", "reader"], elsewhere)),
+        ("admin far away", other_scope("adminc", admin, elsewhere)),
+        ("service", caller("service", PROJECT_C, &["service"])),
+        ("unscoped", other_scope("unscoped", &[], |claims| claims.project = None)),
+        (
+            "domain admin",
+            other_scope("domainadmin", admin, |claims| {
+                claims.project = None;
+                claims.domain = Some(far());
+            }),
+        ),
+        (
+            "system admin",
+            other_scope("systemadmin", admin, |claims| {
+                claims.project = None;
+                claims.system = true;
+            }),
+        ),
+        (
+            "system reader",
+            other_scope("systemreader", &["reader"], |claims| {
+                claims.project = None;
+                claims.system = true;
+            }),
+        ),
+    ]
+}
+
 fn tokens() -> Arc<dyn TokenVerifier> {
     let admin = &["admin", "manager", "member", "reader"][..];
-    Arc::new(Tokens(HashMap::from([
+    let mut tokens = HashMap::from([
         ("admin", caller("admin", PROJECT_A, admin)),
         ("manager", caller("manager", PROJECT_A, &["manager", "member", "reader"])),
         ("member", caller("member", PROJECT_A, &["member", "reader"])),
         ("reader", caller("reader", PROJECT_A, &["reader"])),
         ("nobody", caller("nobody", PROJECT_A, &[])),
         ("other", caller("other", PROJECT_B, &["member", "reader"])),
-    ])))
+    ]);
+    tokens.extend(more_tokens());
+    Arc::new(Tokens(tokens))
 }
 
 /// A database for one service.
@@ -341,6 +394,7 @@ const RESPONSE_FILES: &[&str] = &[
     include_str!("../schemas/servers.json"),
     include_str!("../schemas/migrations.json"),
     include_str!("../schemas/groups.json"),
+    include_str!("../schemas/around.json"),
 ];
 
 static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {

@@ -11,8 +11,8 @@ use ferrostack_model::{
     host::{GuestState, HostReport},
     id,
     message::{
-        AgentAnswer, AgentInquiry, AgentOrder, Envelope, GuestsReport, HostsUpdate, Message, Order, Outcome,
-        ScheduleAnswer, ScheduleRequest,
+        AgentAnswer, AgentInquiry, AgentOrder, CacheImages, Envelope, GuestsReport, HostsUpdate, Message,
+        Order, Outcome, ScheduleAnswer, ScheduleRequest,
     },
     placement::{Decision, PlacementRequest, Rejection},
     server::PowerState,
@@ -73,6 +73,8 @@ pub struct State {
     pub requests: Vec<PlacementRequest>,
     /// Orders to wipe, as `server preserved`.
     pub rebuilds: Vec<String>,
+    /// Images that agents were told to cache, as `host image`.
+    pub cached: Vec<String>,
     /// Specs that agents got, by server.
     pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
 }
@@ -98,7 +100,8 @@ fn image(id: &str) -> Option<Value> {
     };
     let mut body = json!({"id": id, "name": "x", "status": status, "disk_format": "qcow2", "container_format": "bare",
         "size": size, "virtual_size": 2000, "min_disk": min_disk, "min_ram": 1, "os_hash_algo": "sha512",
-        "os_hash_value": "ab", "visibility": "public", "owner": "o", "tags": []});
+        "os_hash_value": "ab", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "visibility": "public", "owner": "o", "tags": []});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
     }
@@ -160,6 +163,21 @@ async fn delete_image(id: web::Path<String>, state: Shared) -> HttpResponse {
             HttpResponse::NoContent().finish()
         }
     }
+}
+
+async fn patch_image(id: web::Path<String>, state: Shared, body: web::Bytes) -> HttpResponse {
+    let patch: Value = serde_json::from_slice(&body).unwrap();
+    let mut state = state.lock();
+    let Some(image) = state.images.get_mut(&*id) else { return missing() };
+    for change in patch.as_array().unwrap() {
+        let name = change["path"].as_str().unwrap().trim_start_matches('/').to_owned();
+        if change["op"] == "remove" {
+            image.as_object_mut().unwrap().shift_remove(&name);
+        } else {
+            image[name] = change["value"].clone();
+        }
+    }
+    HttpResponse::Ok().json(image)
 }
 
 async fn get_image(id: web::Path<String>, state: Shared) -> HttpResponse {
@@ -279,6 +297,7 @@ fn services(state: &Arc<Mutex<State>>) -> String {
             .route("/v2/images", web::get().to(list_images))
             .route("/v2/images/{id}", web::get().to(get_image))
             .route("/v2/images/{id}", web::delete().to(delete_image))
+            .route("/v2/images/{id}", web::patch().to(patch_image))
             .route("/v2/images/{id}/members", web::post().to(share_image))
             .route("/v2.0/networks", web::get().to(list_networks))
             .route("/v2.0/networks/{id}", web::get().to(get_network))
@@ -570,6 +589,12 @@ impl Agent {
 #[async_trait]
 impl Handler for Agent {
     async fn handle(&self, message: Envelope) -> Verdict {
+        if message.kind == CacheImages::KIND {
+            let wanted: CacheImages = message.open().unwrap();
+            let told = wanted.images.iter().map(|i| format!("{} {}", self.host, i.id));
+            self.world.state.lock().cached.extend(told);
+            return Verdict::Ack;
+        }
         let (job_id, server_id, generation, outcome) = if message.kind == AgentInquiry::KIND {
             let asked: AgentInquiry = message.open().unwrap();
             let state = self.world.state.lock();

@@ -2,6 +2,7 @@
 
 mod console;
 mod images;
+mod networks;
 mod power;
 mod rebuild;
 mod shelve;
@@ -51,8 +52,16 @@ struct Asked<'a> {
 
 /// Every action.
 static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
-    [power::ACTIONS, rebuild::ACTIONS, shelve::ACTIONS, state::ACTIONS, images::ACTIONS, console::ACTIONS]
-        .concat()
+    [
+        power::ACTIONS,
+        rebuild::ACTIONS,
+        shelve::ACTIONS,
+        state::ACTIONS,
+        images::ACTIONS,
+        console::ACTIONS,
+        networks::ACTIONS,
+    ]
+    .concat()
 });
 
 static RULES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
@@ -61,6 +70,11 @@ static RULES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     rules.dedup();
     rules
 });
+
+/// Name and microversions of every action.
+pub fn names() -> Vec<(&'static str, Feature)> {
+    ACTIONS.iter().map(|action| (action.name, action.window)).collect()
+}
 
 /// The row.
 pub fn routes() -> Vec<Route> {
