@@ -1,7 +1,10 @@
 //! What a server holds beside its claim while it moves: its share of the other host, or on the same host what the
 //! larger of its two sizes takes more. Capacity is never exceeded, whichever way the move ends.
 
-use super::claims::{Claimed, Want, thousandths};
+use super::{
+    claims::{Claimed, Want, thousandths},
+    server_groups,
+};
 use ferrostack_db::{Tx, db_error, sqlx};
 use ferrostack_model::{Error, Result, Timestamp};
 use ferrostack_settings::Compute;
@@ -17,7 +20,7 @@ async fn claim_of(tx: &mut Tx, server_id: &str) -> Result<Option<Held>> {
 }
 
 /// Claims the destination of a move: `want` on another host, or what it takes more than the server's claim on the same
-/// one. `None` if it does not fit or the host is disabled (`forced` takes a disabled one too). The server must hold a
+/// one. `None` if it does not fit, the server's group forbids the host, or the host is disabled (`forced` takes a disabled one too). The server must hold a
 /// claim and no move claim.
 pub async fn claim(
     tx: &mut Tx,
@@ -37,6 +40,7 @@ pub async fn claim(
             };
             (more, 0)
         }
+        _ if !server_groups::permits(tx, server_id, host).await? => return Ok(None),
         _ => (want, 1),
     };
     // Growth by nothing always fits: a host that is full may hold what it holds.

@@ -36,6 +36,17 @@ macro_rules! columns {
     };
 }
 
+/// The hosts that members of group $1 hold something of, but for server $2: where they are, and where they move to.
+macro_rules! held {
+    () => {
+        "SELECT c.server_id, c.host FROM server_group_members m JOIN claims c ON c.server_id = m.server_id
+         WHERE m.group_id = $1 AND m.server_id <> $2
+         UNION
+         SELECT c.server_id, c.host FROM server_group_members m JOIN move_claims c ON c.server_id = m.server_id
+         WHERE m.group_id = $1 AND m.server_id <> $2"
+    };
+}
+
 fn policy(text: &str) -> Result<GroupPolicy> {
     GroupPolicy::parse(text)
         .ok_or_else(|| Error::internal(format!("unknown policy of a server group: {text}")))
@@ -235,10 +246,11 @@ pub async fn wish(db: &Db, server_id: &str) -> Result<Option<GroupWish>> {
     .await
     .map_err(db_error)?;
     let Some((id, text, max_server_per_host)) = group else { return Ok(None) };
-    let hosts: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT c.host, CAST(COUNT(*) AS BIGINT) FROM claims c JOIN server_group_members m ON m.server_id = c.server_id
-         WHERE m.group_id = $1 AND m.server_id <> $2 GROUP BY c.host",
-    )
+    let hosts: Vec<(String, i64)> = sqlx::query_as(concat!(
+        "SELECT x.host, CAST(COUNT(*) AS BIGINT) FROM (",
+        held!(),
+        ") x GROUP BY x.host"
+    ))
     .bind(id)
     .bind(server_id)
     .fetch_all(db.reader())
@@ -263,12 +275,12 @@ pub async fn permits(tx: &mut Tx, server_id: &str, host: &str) -> Result<bool> {
     .await
     .map_err(db_error)?;
     let Some((id, text, max_server_per_host)) = group else { return Ok(true) };
-    let (here, elsewhere): (i64, i64) = sqlx::query_as(
-        "SELECT CAST(COALESCE(SUM(CASE WHEN c.host = $3 THEN 1 ELSE 0 END), 0) AS BIGINT),
-             CAST(COALESCE(SUM(CASE WHEN c.host = $3 THEN 0 ELSE 1 END), 0) AS BIGINT)
-         FROM claims c JOIN server_group_members m ON m.server_id = c.server_id
-         WHERE m.group_id = $1 AND m.server_id <> $2",
-    )
+    let (here, elsewhere): (i64, i64) = sqlx::query_as(concat!(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN x.host = $3 THEN 1 ELSE 0 END), 0) AS BIGINT),
+                 CAST(COALESCE(SUM(CASE WHEN x.host = $3 THEN 0 ELSE 1 END), 0) AS BIGINT) FROM (",
+        held!(),
+        ") x"
+    ))
     .bind(id)
     .bind(server_id)
     .bind(host)

@@ -6,7 +6,7 @@ use crate::{
     support::{Database, PROJECT_A, user_id},
     world::{KERNEL, count},
 };
-use ferrostack_compute_api::store::{claims, server_groups as groups, servers};
+use ferrostack_compute_api::store::{claims, move_claims, server_groups as groups, servers};
 use ferrostack_db::Db;
 use ferrostack_model::{Timestamp, id, placement::GroupPolicy};
 use serde_json::{Value, json};
@@ -405,8 +405,8 @@ async fn r09_an_affinity_group_comes_together_on_one_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_asks_the_group() {
-    let bench = Bench::new(2).await;
+async fn u5_a_claim_asks_the_group_and_so_does_a_move() {
+    let bench = Bench::new(3).await;
     let db = bench.app.db.clone();
     let group = insert(&db, GroupPolicy::AntiAffinity, None).await;
     let want = claims::Want { vcpus: 1, memory_mb: 1, local_gb: 1 };
@@ -433,4 +433,12 @@ async fn a_claim_asks_the_group() {
     let mut tx = db.begin_write().await.unwrap();
     assert!(groups::permits(&mut tx, &ids[0], "host1").await.unwrap(), "it does not stand in its own way");
     assert!(!groups::permits(&mut tx, &ids[0], "host2").await.unwrap());
+    // U5: a move is judged alike, and holds where it goes from when it is claimed.
+    let moved = async |tx: &mut ferrostack_compute_api::store::Tx, server: &str, host: &str| {
+        move_claims::claim(tx, server, host, want, settings, true).await.unwrap().is_some()
+    };
+    assert!(!moved(&mut tx, &ids[0], "host2").await, "U5");
+    assert!(moved(&mut tx, &ids[0], "host3").await);
+    assert!(!moved(&mut tx, &ids[1], "host3").await, "U5");
+    assert_eq!(groups::wish(&db, &bench.server).await.unwrap(), None);
 }
