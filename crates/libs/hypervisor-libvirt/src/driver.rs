@@ -1,5 +1,6 @@
 //! The driver: `Hypervisor` on libvirt.
 
+mod job;
 mod migrate;
 mod rebuild;
 mod states;

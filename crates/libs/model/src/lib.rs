@@ -18,6 +18,7 @@ pub mod microversion;
 pub mod migration;
 pub mod network;
 pub mod placement;
+pub mod returning;
 pub mod revocation;
 pub mod server;
 pub mod snapshot;

@@ -80,6 +80,22 @@ pub mod feature {
     pub const MIGRATION_TYPE: Feature = since(23);
     /// `GET /servers/{id}/migrations`.
     pub const SERVER_MIGRATIONS: Feature = since(23);
+    /// `force_complete` of live migrations.
+    pub const LIVE_MIGRATION_FORCE_COMPLETE: Feature = since(22);
+    /// Live migrations are aborted.
+    pub const LIVE_MIGRATION_ABORT: Feature = since(24);
+    /// Those too that have not begun to copy.
+    pub const LIVE_MIGRATION_ABORT_QUEUED: Feature = since(65);
+    /// The host of a live migration is taken without the scheduler: there is no `force` yet.
+    pub const LIVE_MIGRATE_UNFORCED_NEVER: Feature = until(29);
+    /// Live migrations are checked after the answer.
+    pub const LIVE_MIGRATE_ASYNC: Feature = since(34);
+    /// `onSharedStorage` and an answer with `adminPass`.
+    pub const EVACUATE_ADMIN_PASS: Feature = until(13);
+    /// The host of an evacuation is taken without the scheduler: there is no `force` yet.
+    pub const EVACUATE_UNFORCED_NEVER: Feature = until(28);
+    /// Evacuated servers stay off.
+    pub const EVACUATE_STOPPED: Feature = since(95);
     /// Server tags.
     pub const SERVER_TAGS: Feature = since(26);
     /// Hypervisors' `cpu_info` is an object.

@@ -94,13 +94,15 @@ pub struct Host {
     pub hypervisor: Arc<dyn Hypervisor>,
     /// What it shares with the others.
     pub shared: Arc<Shared>,
+    /// Servers whose orders of an earlier start wait for the control plane's word.
+    pub(crate) returning: Mutex<Vec<String>>,
     workers: Mutex<HashMap<String, Worker>>,
 }
 
 impl Host {
     /// A host that does nothing yet.
     pub fn new(name: String, hypervisor: Arc<dyn Hypervisor>, shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { name, hypervisor, shared, workers: Mutex::default() })
+        Arc::new(Self { name, hypervisor, shared, returning: Mutex::default(), workers: Mutex::default() })
     }
 
     /// Lets the guest's task look into the ledger; starts the task if there is none.

@@ -14,6 +14,7 @@ mod outbox;
 mod perform;
 pub mod policy;
 mod reports;
+mod returning;
 pub mod routes;
 mod snapshot;
 mod start;

@@ -9,6 +9,7 @@ use ferrostack_bus::{Handler, Verdict};
 use ferrostack_model::{
     Result, Timestamp,
     message::{AgentAnswer, AgentInquiry, AgentOrder, CacheImages, Envelope, Message, Order, Outcome},
+    returning::ReturnAnswer,
 };
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ impl Handler for OrderHandler {
                         self.cache(wanted, message.request_id);
                         Some(Ok(()))
                     }
+                    Err(error) => refuse(&error),
+                },
+                ReturnAnswer::KIND => match message.open() {
+                    Ok(answer) => Some(self.0.returned(&answer).await),
                     Err(error) => refuse(&error),
                 },
                 other => {

@@ -215,11 +215,7 @@ async fn begin(shared: &Arc<Shared>, hosts: &routes::console::Hosts, listen: Lis
             shared.outbox.order(&row, outcome);
         }
     }
-    for (host, server_id) in shared.ledger.busy().await? {
-        if let Some(host) = hosts.get(&host) {
-            host.poke(&server_id);
-        }
-    }
+    crate::returning::ask(shared, hosts).await?;
     futures_util::stream::iter(hosts.values().map(Ok))
         .try_for_each_concurrent(PARALLEL_STARTS, |host| async move {
             let handler = Arc::new(OrderHandler(host.clone()));

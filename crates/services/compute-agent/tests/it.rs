@@ -15,6 +15,8 @@ mod images;
 mod linux;
 #[path = "it/metadata.rs"]
 mod metadata;
+#[path = "it/moves.rs"]
+mod moves;
 #[path = "it/orders.rs"]
 mod orders;
 #[path = "it/reports.rs"]

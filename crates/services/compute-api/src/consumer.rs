@@ -9,6 +9,7 @@ use ferrostack_model::{
     message::{
         AgentAnswer, Envelope, GuestsReport, HostsWanted, Message, Outcome, ScheduleAnswer, ServiceReport,
     },
+    returning::AgentReturn,
 };
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +66,7 @@ impl Consumer {
                 let answer: ScheduleAnswer = message.open()?;
                 self.wake(&answer.job_id, message).await
             }
+            AgentReturn::KIND => reconcile::returning::take(&self.app, message.open()?).await,
             GuestsReport::KIND => reconcile::guests::take(&self.app, message.open()?).await,
             HostsWanted::KIND => {
                 let wanted: HostsWanted = message.open()?;

@@ -16,6 +16,12 @@ mod hosts;
 mod jobs;
 #[path = "it/keypairs.rs"]
 mod keypairs;
+#[path = "it/live_api.rs"]
+mod live_api;
+#[path = "it/live_jobs.rs"]
+mod live_jobs;
+#[path = "it/live_world.rs"]
+mod live_world;
 #[path = "it/matrix.rs"]
 mod matrix;
 #[path = "it/migrations.rs"]

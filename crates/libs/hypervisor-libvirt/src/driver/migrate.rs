@@ -5,7 +5,7 @@
 //! here after an interruption only looks where it is.
 
 use super::{LibvirtHypervisor, Shared};
-use crate::connection::{CallResult, optional};
+use crate::connection::CallResult;
 use crate::definition;
 use crate::files::{GuestFiles, Record, canonical_id};
 use crate::xml::metadata::GuestMeta;
@@ -171,18 +171,7 @@ impl Shared {
         self.connection
             .call(format!("looking at the migration of guest {id}"), move |connect| {
                 let Some(domain) = guests::find(connect, &domain)? else { return Ok(None) };
-                let Some(stats) = optional(domain.job_stats(0))? else { return Ok(None) };
-                let sending = stats.operation
-                    == i32::try_from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT).ok()
-                    && stats.r#type != i32::try_from(sys::VIR_DOMAIN_JOB_NONE).unwrap_or(0);
-                Ok(sending.then(|| Progress {
-                    memory_total: stats.mem_total.unwrap_or(0),
-                    memory_processed: stats.mem_processed.unwrap_or(0),
-                    memory_remaining: stats.mem_remaining.unwrap_or(0),
-                    disk_total: stats.disk_total.unwrap_or(0),
-                    disk_processed: stats.disk_processed.unwrap_or(0),
-                    disk_remaining: stats.disk_remaining.unwrap_or(0),
-                }))
+                super::job::sending(&domain)
             })
             .await
     }

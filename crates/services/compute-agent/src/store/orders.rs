@@ -277,6 +277,24 @@ impl Ledger {
         tx.commit().await.map_err(db_error)
     }
 
+    /// Closes the open orders of a server that is not this host's any more, but for those that remove it; those closed.
+    pub async fn void(&self, host: &str, server_id: &str) -> Result<Vec<OrderRow>> {
+        let rows = sqlx::query(
+            "SELECT host, server_id, seq, generation, job_id, body, request_id, outcome FROM orders
+             WHERE host = $1 AND server_id = $2 AND state = 'open' AND verb <> 'destroy' ORDER BY seq",
+        )
+        .bind(host)
+        .bind(server_id)
+        .fetch_all(self.db().reader())
+        .await
+        .map_err(db_error)?;
+        let open = rows.iter().map(OrderRow::read).collect::<Result<Vec<_>>>()?;
+        for row in &open {
+            self.close(row, &Outcome::Superseded).await?;
+        }
+        Ok(open)
+    }
+
     /// The bus has the answer.
     pub async fn sent(&self, host: &str, server_id: &str, seq: i64) -> Result<()> {
         sqlx::query("UPDATE orders SET unsent = 0 WHERE host = $1 AND server_id = $2 AND seq = $3")

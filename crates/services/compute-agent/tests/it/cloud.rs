@@ -14,6 +14,7 @@ use ferrostack_model::{
     guest::GuestSpec,
     host::HostReport,
     message::{AgentAnswer, AgentInquiry, AgentOrder, Envelope, GuestsReport, Message, Order, Outcome},
+    returning::{AgentReturn, ReturnAnswer},
 };
 use ferrostack_settings::{HypervisorKind, Settings};
 use parking_lot::Mutex;
@@ -24,12 +25,28 @@ pub const HOST: &str = "fake-0001";
 
 /// Everything that came to compute-api's queue.
 #[derive(Default)]
-pub struct Inbox(pub Mutex<Vec<Envelope>>);
+pub struct Inbox {
+    /// The messages.
+    pub messages: Mutex<Vec<Envelope>>,
+    /// Servers that a returning host has lost.
+    pub gone: Mutex<Vec<String>>,
+    /// Hosts that return get no answer.
+    pub silent: std::sync::atomic::AtomicBool,
+    bus: Mutex<Option<Arc<LocalBus>>>,
+}
 
 #[async_trait]
 impl Handler for Inbox {
     async fn handle(&self, message: Envelope) -> Verdict {
-        self.0.lock().push(message);
+        if let Ok(asked) = message.open::<AgentReturn>()
+            && !self.silent.load(std::sync::atomic::Ordering::SeqCst)
+        {
+            let answer = ReturnAnswer { agent_start: asked.agent_start, gone: self.gone.lock().clone() };
+            let bus = self.bus.lock().clone().unwrap();
+            let answer = Envelope::new(&answer, None).unwrap();
+            bus.publish(&Address::Agent(asked.host), &answer).await.unwrap();
+        }
+        self.messages.lock().push(message);
         Verdict::Ack
     }
 }
@@ -104,6 +121,7 @@ impl Cloud {
     /// compute-api's queue comes into being.
     pub async fn listen(&self) {
         let inbox = self.inbox.clone();
+        *inbox.bus.lock() = Some(self.bus.clone());
         self.bus.consume(Source::Compute, 1, inbox, CancellationToken::new()).await.unwrap();
     }
 
@@ -169,7 +187,7 @@ impl Cloud {
     }
 
     fn all<M: Message>(&self) -> Vec<M> {
-        self.inbox.0.lock().iter().filter(|e| e.kind == M::KIND).map(|e| e.open().unwrap()).collect()
+        self.inbox.messages.lock().iter().filter(|e| e.kind == M::KIND).map(|e| e.open().unwrap()).collect()
     }
 
     pub fn answers(&self, job: &str) -> Vec<Outcome> {

@@ -34,7 +34,7 @@ async fn the_start_reports_the_host_and_all_guests() {
     cloud.answer("build").await;
     let first = eventually("a heartbeat", || cloud.host_reports().pop()).await;
     cloud.kill().await;
-    cloud.inbox.0.lock().clear();
+    cloud.inbox.messages.lock().clear();
     cloud.start().await;
     let host = eventually("a heartbeat", || cloud.host_reports().into_iter().next()).await;
     assert!(host.agent_start > first.agent_start);
@@ -108,7 +108,7 @@ async fn reports_go_on_after_the_hypervisor_was_away() {
     eventually("a heartbeat", || cloud.host_reports().pop()).await;
     cloud.fake().set_reachable(false);
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    cloud.inbox.0.lock().clear();
+    cloud.inbox.messages.lock().clear();
     cloud.fake().set_reachable(true);
     eventually("a heartbeat", || cloud.host_reports().pop()).await;
 }

@@ -1,10 +1,13 @@
 //! Durable jobs, one module a verb.
 
 pub mod build;
+pub mod choose;
 pub mod delete;
+pub mod evacuate;
 pub mod fault;
 pub mod give;
 pub mod guest;
+pub mod live_migrate;
 pub mod order;
 pub mod ports;
 pub mod power;
@@ -26,6 +29,8 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
         Box::new(shelve::ShelveOffload::new()),
         Box::new(unshelve::Unshelve::new()),
         Box::new(unshelve::UnshelveHere::new()),
+        Box::new(evacuate::Evacuate::new()),
+        Box::new(live_migrate::LiveMigrate::new()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
     ];

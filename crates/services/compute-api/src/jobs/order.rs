@@ -11,6 +11,9 @@ use ferrostack_model::{
 };
 use serde::{Deserialize, Serialize};
 
+/// An order that reaches its host later than this is not carried out, seconds.
+const ORDER_SECONDS: i64 = 60;
+
 /// An order that was sent, in a job's data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,6 +132,10 @@ pub fn message(
     order: Order,
     request_id: Option<&str>,
 ) -> Result<Envelope> {
+    let destroys = order == Order::Destroy;
     let order = AgentOrder { job_id: job_id.to_owned(), server_id: server_id.to_owned(), generation, order };
-    Ok(Envelope::new(&order, request_id)?.at_generation(generation))
+    let message = Envelope::new(&order, request_id)?.at_generation(generation);
+    // What waited in the queue of a host that was away must not start a guest when it is back: the server may have been
+    // evacuated. A job that still wants it is asked and orders again.
+    Ok(if destroys { message } else { message.until(Timestamp::now().plus_seconds(ORDER_SECONDS)) })
 }

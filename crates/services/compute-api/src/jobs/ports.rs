@@ -66,3 +66,19 @@ pub async fn take_back(app: &App, server: &Server, request_id: Option<&str>) -> 
     }
     Ok(())
 }
+
+/// Tells the network service that the server's ports are on its host now.
+pub async fn rebind(app: &App, server: &Server, request_id: Option<&str>) -> Result<()> {
+    let host = server.host.as_deref().unwrap_or("");
+    let zone = server.availability_zone.as_deref().unwrap_or("");
+    for port in &server.ports {
+        match app.network.bind_port(&port.port_id, &server.id, zone, host, request_id).await {
+            // A port that was deleted meanwhile is bound to nothing.
+            Err(error) if error.kind == ferrostack_model::ErrorKind::NotFound => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    Ok(())
+}

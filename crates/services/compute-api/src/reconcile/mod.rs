@@ -4,5 +4,6 @@ pub mod feed;
 pub mod guests;
 pub mod history;
 pub mod ports;
+pub mod returning;
 pub mod service_reports;
 pub mod shelved;

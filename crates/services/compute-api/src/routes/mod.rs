@@ -15,6 +15,7 @@ mod images;
 mod instance_actions;
 mod keypairs;
 mod limits;
+mod live_migrations;
 mod migrations;
 mod networks;
 mod os_hosts;
@@ -75,6 +76,7 @@ pub fn table() -> Vec<Route> {
         volumes_boot::routes(),
         baremetal::routes(),
         removed::routes(),
+        live_migrations::routes(),
     ];
     parts.into_iter().flatten().collect()
 }

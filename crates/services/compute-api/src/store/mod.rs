@@ -8,6 +8,7 @@ pub mod guests;
 pub mod hosts;
 pub mod instance_actions;
 pub mod keypairs;
+pub mod live_migration_wishes;
 pub mod migrations;
 pub mod move_claims;
 mod numbers;

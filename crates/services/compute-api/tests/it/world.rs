@@ -75,6 +75,8 @@ pub struct State {
     pub rebuilds: Vec<String>,
     /// Images that agents were told to cache, as `host image`.
     pub cached: Vec<String>,
+    /// Guests on their way.
+    pub live: crate::live_world::LiveWorld,
     /// Specs that agents got, by server.
     pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
 }
@@ -526,7 +528,9 @@ impl Agent {
                     None => Outcome::Done { power },
                 }
             }
+            Order::Migrate { part } => crate::live_world::part(state, &self.host, order, part)?,
             Order::Destroy => {
+                crate::live_world::forget(state, &self.host, &order.server_id);
                 let guests = state.guests.entry(self.host.clone()).or_default();
                 guests.remove(&order.server_id);
                 Outcome::Done { power: PowerState::NoState }

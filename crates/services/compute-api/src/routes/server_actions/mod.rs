@@ -2,6 +2,7 @@
 
 mod console;
 mod images;
+mod live;
 mod networks;
 mod power;
 mod rebuild;
@@ -58,6 +59,7 @@ static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
         shelve::ACTIONS,
         state::ACTIONS,
         images::ACTIONS,
+        live::ACTIONS,
         console::ACTIONS,
         networks::ACTIONS,
     ]

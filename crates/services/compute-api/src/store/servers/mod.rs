@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod list;
+pub mod moving;
 pub mod rebuild;
 
 use ferrostack_db::{
