@@ -15,6 +15,7 @@
 pub mod connection;
 pub mod console;
 pub mod definition;
+pub mod diagnostics;
 pub mod disks;
 pub mod driver;
 pub mod events;

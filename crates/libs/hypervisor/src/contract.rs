@@ -100,6 +100,10 @@ async fn states(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
     assert_eq!(kind(h.unpause(&id).await), ErrorKind::NotFound, "unpause");
     assert_eq!(kind(h.suspend(&id).await), ErrorKind::NotFound, "suspend");
     assert_eq!(kind(h.resume(&id).await), ErrorKind::NotFound, "resume");
+    let secret = ferrostack_model::auth::Secret("x".into());
+    assert_eq!(kind(h.set_password(&id, "root", &secret).await), ErrorKind::NotFound, "set_password");
+    assert_eq!(h.crash_dump(&id).await.expect_err("no guest").kind, ErrorKind::NotFound);
+    assert_eq!(h.diagnostics(&id).await.expect_err("no guest").kind, ErrorKind::NotFound);
     let guest = make_guest(&id, 1);
     ok("ensure", h.ensure(&guest).await);
     for round in ["pause", "pause again"] {
@@ -118,6 +122,9 @@ async fn states(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
         assert_eq!(ok(round, h.resume(&id).await), PowerState::Running);
         expect_state(h, &id, 1, PowerState::Running).await;
     }
+    let told = ok("diagnostics", h.diagnostics(&id).await);
+    assert_eq!(told.state, PowerState::Running);
+    assert!(!told.cpus.is_empty() && told.memory_kib > 0 && !told.disks.is_empty(), "{told:?}");
     // Out of either a hard reboot leads, and out of a saved memory nothing comes after it.
     ok("pause", h.pause(&id).await);
     assert_eq!(ok("hard reboot of a paused guest", h.reboot_hard(&guest).await), PowerState::Running);
@@ -128,6 +135,9 @@ async fn states(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
     assert_eq!(kind(h.suspend(&id).await), ErrorKind::Conflict, "suspend of a guest that is off");
     assert_eq!(kind(h.pause(&id).await), ErrorKind::Conflict, "pause of a guest that is off");
     assert_eq!(kind(h.unpause(&id).await), ErrorKind::Conflict, "unpause of a guest that is off");
+    let nmi = h.crash_dump(&id).await.expect_err("no interrupt for a guest that is off");
+    assert_eq!(nmi.kind, ErrorKind::Conflict);
+    assert_eq!(ok("diagnostics", h.diagnostics(&id).await).state, PowerState::Shutdown);
     assert_eq!(ok("resume of a guest that is off", h.resume(&id).await), PowerState::Running);
     ok("pause", h.pause(&id).await);
     ok("destroy of a paused guest", h.destroy(&id).await);

@@ -1,7 +1,9 @@
 //! What a hypervisor does with a guest that is there, beside starting and stopping it.
 
 use async_trait::async_trait;
-use ferrostack_model::{Error, ErrorKind, Result, server::PowerState};
+use ferrostack_model::{
+    Error, ErrorKind, Result, auth::Secret, diagnostics::Diagnostics, server::PowerState,
+};
 
 /// 501 for what a hypervisor cannot do.
 pub fn unsupported(what: &str) -> Error {
@@ -25,6 +27,21 @@ pub trait States: Send + Sync + 'static {
     /// Writes the guest's memory to disk and shuts it off; `Conflict` if it is off without such memory.
     async fn suspend(&self, _server_id: &str) -> Result<PowerState> {
         Err(unsupported("suspend"))
+    }
+
+    /// Sends the guest a non-maskable interrupt, at which most systems write a crash dump; `Conflict` if it is off.
+    async fn crash_dump(&self, _server_id: &str) -> Result<()> {
+        Err(unsupported("crash dump"))
+    }
+
+    /// Sets the password of a user of the guest, by the agent inside it. `NotImplemented` if that does not listen.
+    async fn set_password(&self, _server_id: &str, _user: &str, _password: &Secret) -> Result<PowerState> {
+        Err(unsupported("password"))
+    }
+
+    /// What the guest uses of its host.
+    async fn diagnostics(&self, _server_id: &str) -> Result<Diagnostics> {
+        Err(unsupported("diagnostics"))
     }
 
     /// Starts the guest with the memory that was written to disk, or afresh if there is none.

@@ -183,6 +183,7 @@ impl Action {
         Self::Console,
         Self::AttachInterface,
         Self::DetachInterface,
+        Self::CreateMetadata,
         Self::UpdateMetadata,
         Self::DeleteMetadata,
         Self::InjectNetworkInfo,
@@ -194,8 +195,8 @@ impl Action {
     pub const fn rule(self) -> Rule {
         use TaskState as T;
         use VmState::{
-            Active, Building, Error, Paused, Rescued, Resized, Shelved, ShelvedOffloaded, SoftDeleted,
-            Stopped, Suspended,
+            Active, Error, Paused, Rescued, Resized, Shelved, ShelvedOffloaded, SoftDeleted, Stopped,
+            Suspended,
         };
         match self {
             Self::Delete => rule("delete", &[]).any_task().unlaunched(),
@@ -209,8 +210,6 @@ impl Action {
                 T::RebootPending,
                 T::RebootStarted,
                 T::RebootingHard,
-                T::RebootPendingHard,
-                T::RebootStartedHard,
                 T::Resuming,
                 T::Unpausing,
                 T::Pausing,
@@ -244,15 +243,9 @@ impl Action {
             Self::Console => rule("get_console", &[]).any_task().unlocked(),
             Self::AttachInterface => rule("attach_interface", &[Active, Paused, Stopped]),
             Self::DetachInterface => rule("detach_interface", &[Active, Paused, Stopped]),
-            Self::CreateMetadata => {
-                rule("create metadata", &[Active, Paused, Suspended, Stopped]).any_task().unlaunched()
-            }
-            Self::UpdateMetadata => {
-                rule("update metadata", &[Active, Paused, Suspended, Stopped]).any_task().unlaunched()
-            }
-            Self::DeleteMetadata => {
-                rule("delete metadata", &[Active, Paused, Suspended, Stopped]).any_task().unlaunched()
-            }
+            Self::CreateMetadata => rule("create metadata", &[Active, Paused, Suspended, Stopped]).any_task(),
+            Self::UpdateMetadata => rule("update metadata", &[Active, Paused, Suspended, Stopped]).any_task(),
+            Self::DeleteMetadata => rule("delete metadata", &[Active, Paused, Suspended, Stopped]).any_task(),
             Self::InjectNetworkInfo => rule(
                 "inject_network_info",
                 &[
@@ -270,13 +263,8 @@ impl Action {
             )
             .any_task()
             .unlaunched(),
-            Self::Diagnostics => rule(
-                "get_diagnostics",
-                &[Active, Paused, Suspended, Stopped, Rescued, Resized, Error, Building],
-            )
-            .any_task()
-            .unlaunched()
-            .unlocked(),
+            // Its hypervisor says whether it runs: only then there is something to tell.
+            Self::Diagnostics => rule("get_diagnostics", &[]).any_task().unlaunched().unlocked(),
             Self::ResetState => rule("reset_state", &[]).any_task().unlaunched().unlocked(),
         }
     }

@@ -1,5 +1,6 @@
 //! Changes of a guest that is there: what one order does to it beside starting and stopping.
 
+use crate::auth::Secret;
 use serde::{Deserialize, Serialize};
 
 /// What an agent shall do to a guest. Level-triggered: each may come twice or late.
@@ -14,7 +15,17 @@ pub enum GuestChange {
     Suspend,
     /// Start it, with the memory that was written to disk if there is any.
     Resume,
+    /// Set a user's password by the agent inside the guest.
+    SetPassword {
+        /// The guest's user; the one that its image names, or the system's usual one, if empty.
+        user: String,
+        /// The new password.
+        password: Secret,
+    },
 }
+
+/// Fault of a password that could not be set because nobody inside the guest listens.
+pub const NO_GUEST_AGENT: &str = "Unable to set password on instance";
 
 impl GuestChange {
     /// Its name, for ledgers and logs.
@@ -24,6 +35,7 @@ impl GuestChange {
             Self::Unpause => "unpause",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::SetPassword { .. } => "set_password",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod auth;
+pub mod diagnostics;
 pub mod error;
 pub mod guest;
 pub mod guest_change;

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result, RevocationEvent, Timestamp,
+    auth::Secret,
     guest::GuestSpec,
     guest_change::GuestChange,
     host::{GuestState, HostReport, HostState},
@@ -323,9 +324,26 @@ pub struct GuestsReport {
     pub guests: Vec<GuestState>,
     /// Whether these are all guests of the host.
     pub full: bool,
+    /// When the host was started; 0 if it is not told.
+    #[serde(default)]
+    pub host_booted_at: Timestamp,
 }
 impl Message for GuestsReport {
     const KIND: &'static str = "guests.report";
+}
+
+/// To `compute`: what a guest posted to the metadata service as its (encrypted) password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestPassword {
+    /// Where the guest is.
+    pub host: String,
+    /// The server.
+    pub server_id: String,
+    /// Text as posted, encrypted with the server's public key by the guest.
+    pub password: Secret,
+}
+impl Message for GuestPassword {
+    const KIND: &'static str = "guest.password";
 }
 
 /// Fanout: tokens to refuse.

@@ -120,6 +120,8 @@ pub mod feature {
     pub const REQUEST_ID_HEADER: Feature = since(46);
     /// Server views embed the flavor.
     pub const FLAVOR_EMBEDDED: Feature = since(47);
+    /// Diagnostics have the same form whatever the hypervisor.
+    pub const DIAGNOSTICS_STANDARD: Feature = since(48);
     /// Quota sets without network quotas; server group quotas shown.
     pub const QUOTA_NO_NETWORK: Feature = since(50);
     /// Instance action events visible to the owner.

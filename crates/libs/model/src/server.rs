@@ -190,10 +190,9 @@ pub const fn status(vm: VmState, task: Option<TaskState>) -> &'static str {
     use TaskState as T;
     match (vm, task) {
         (VmState::Active, Some(T::Rebooting | T::RebootPending | T::RebootStarted)) => "REBOOT",
-        (
-            VmState::Active | VmState::Stopped,
-            Some(T::RebootingHard | T::RebootPendingHard | T::RebootStartedHard),
-        ) => "HARD_REBOOT",
+        (VmState::Active, Some(T::RebootingHard | T::RebootPendingHard | T::RebootStartedHard)) => {
+            "HARD_REBOOT"
+        }
         (VmState::Active, Some(T::UpdatingPassword)) => "PASSWORD",
         (
             VmState::Active | VmState::Stopped | VmState::Error,

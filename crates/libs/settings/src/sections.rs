@@ -360,6 +360,10 @@ pub struct Compute {
     pub shutdown_timeout_seconds: u32,
     /// Seconds that a shelved server stays on its host: 0 leaves it at once, a negative time never by itself.
     pub shelved_offload_time: i64,
+    /// Seconds a deleted server can be restored before it is gone; 0: it is gone at once.
+    pub reclaim_instance_interval: i64,
+    /// Guests that went down with their host are started again when it is back.
+    pub resume_guests_state_on_host_boot: bool,
     /// Format of the images that `createImage` and `createBackup` make: qcow2 or raw.
     pub snapshot_image_format: SnapshotFormat,
     /// Properties of the image a server was made of that images of the server do not get.
@@ -390,6 +394,8 @@ impl Default for Compute {
             build_inquiry_seconds: 30,
             shutdown_timeout_seconds: 60,
             shelved_offload_time: 0,
+            reclaim_instance_interval: 0,
+            resume_guests_state_on_host_boot: true,
             snapshot_image_format: SnapshotFormat::default(),
             non_inheritable_image_properties: vec!["cache_in_nova".into(), "bittorrent".into()],
             default_flavors: true,

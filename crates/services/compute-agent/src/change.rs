@@ -8,6 +8,7 @@ pub const fn power_of(change: &GuestChange) -> Option<WantedPower> {
     match change {
         GuestChange::Pause | GuestChange::Suspend => Some(WantedPower::Stopped),
         GuestChange::Unpause | GuestChange::Resume => Some(WantedPower::Running),
+        GuestChange::SetPassword { .. } => None,
     }
 }
 
@@ -20,6 +21,7 @@ impl Host {
             GuestChange::Unpause => hypervisor.unpause(id).await,
             GuestChange::Suspend => hypervisor.suspend(id).await,
             GuestChange::Resume => hypervisor.resume(id).await,
+            GuestChange::SetPassword { user, password } => hypervisor.set_password(id, user, password).await,
         }
     }
 }

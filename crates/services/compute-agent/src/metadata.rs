@@ -8,7 +8,13 @@ use crate::{
     view::{self, ec2, network_data::network_data, openstack},
 };
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::Method, web};
-use ferrostack_model::{Result, guest::GuestSpec};
+use ferrostack_bus::Address;
+use ferrostack_model::{
+    Result,
+    auth::Secret,
+    guest::GuestSpec,
+    message::{Envelope, GuestPassword},
+};
 use serde_json::Value;
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
@@ -203,6 +209,13 @@ async fn post_password(
     }
     let text = std::str::from_utf8(body).ok().filter(|t| !t.is_empty() && t.len() <= PASSWORD);
     let Some(text) = text else { return Ok(HttpResponse::BadRequest().finish()) };
+    // First to where it is asked for: a guest whose post fails posts again.
+    let message = GuestPassword {
+        host: host.to_owned(),
+        server_id: server_id.to_owned(),
+        password: Secret(text.to_owned()),
+    };
+    shared.bus.publish(&Address::Compute, &Envelope::new(&message, None)?).await?;
     match shared.ledger.set_password(host, server_id, text).await? {
         true => Ok(HttpResponse::Ok().finish()),
         false => Ok(HttpResponse::Conflict().finish()),

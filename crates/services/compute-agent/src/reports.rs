@@ -101,12 +101,18 @@ impl Host {
         observed_at: Timestamp,
         full: bool,
     ) -> Result<()> {
+        // Guests that are off since then went down with their host.
+        let host_booted_at = match full {
+            true => observed_at.plus_seconds(-self.hypervisor.host_info().await?.uptime_seconds),
+            false => Timestamp::default(),
+        };
         self.publish(&GuestsReport {
             host: self.name.clone(),
             agent_start: self.shared.started,
             observed_at,
             guests,
             full,
+            host_booted_at,
         })
         .await
     }

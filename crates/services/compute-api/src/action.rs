@@ -5,12 +5,13 @@ use crate::{
     store::{
         Tx,
         instance_actions::{self as actions, Asker},
-        servers::{self, Server, change},
+        quota,
+        servers::{self, Server, change, states},
     },
 };
 use ferrostack_db::{Change, db_error};
 use ferrostack_jobs::Enqueue;
-use ferrostack_model::{Error, Result, action::Action, server::TaskState};
+use ferrostack_model::{Error, Result, action::Action, auth::Secret, server::TaskState};
 use serde::Serialize;
 
 /// 409 if the server is locked against the caller or its state does not allow `action`.
@@ -41,17 +42,59 @@ pub struct Begin<'a, T> {
     pub interrupts: &'a str,
 }
 
+/// What else is written when an action begins, in the same transaction.
+#[derive(Clone, Copy, Debug)]
+pub enum Also<'a> {
+    /// Nothing.
+    Nothing,
+    /// A password for the job, which forgets it when it ends.
+    AdminPass(&'a Secret),
+    /// Nothing, but the server counts for its quotas from now on: 403 if it does not fit.
+    CountedAgain,
+}
+
+impl Also<'_> {
+    async fn write(&self, app: &App, tx: &mut Tx, server: &Server) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::AdminPass(password) => states::set_admin_pass(tx, &server.id, password).await,
+            Self::CountedAgain => {
+                let want = quota::Want {
+                    min_count: 1,
+                    max_count: 1,
+                    vcpus: i64::from(server.flavor.vcpus),
+                    memory_mb: i64::try_from(server.flavor.ram_mb).unwrap_or(i64::MAX),
+                };
+                let defaults = &app.settings.compute.quota;
+                quota::fits_restored(tx, defaults, &server.project_id, &server.user_id, want).await
+            }
+        }
+    }
+}
+
 /// Begins an action if the server's state allows it, else 409; the job's id.
 pub async fn begin<T: Serialize>(
+    app: &App,
+    server: Server,
+    asker: Asker<'_>,
+    wish: &Begin<'_, T>,
+) -> Result<String> {
+    begin_with(app, server, asker, wish, &Also::Nothing).await
+}
+
+/// [`begin`] with something else in the same transaction, which may refuse it.
+pub async fn begin_with<T: Serialize>(
     app: &App,
     mut server: Server,
     asker: Asker<'_>,
     begin: &Begin<'_, T>,
+    also: &Also<'_>,
 ) -> Result<String> {
     loop {
         check(&server, begin.action, asker.admin)?;
         let mut tx = app.db.begin_write().await?;
         if let Some(job_id) = begin_in(&mut tx, &server, asker, begin).await? {
+            also.write(app, &mut tx, &server).await?;
             tx.commit().await.map_err(db_error)?;
             app.poke();
             return Ok(job_id);

@@ -7,7 +7,8 @@ use ferrostack_model::{
     Error, ErrorKind, Result, Timestamp,
     host::HostReport,
     message::{
-        AgentAnswer, Envelope, GuestsReport, HostsWanted, Message, Outcome, ScheduleAnswer, ServiceReport,
+        AgentAnswer, Envelope, GuestPassword, GuestsReport, HostsWanted, Message, Outcome, ScheduleAnswer,
+        ServiceReport,
     },
     returning::AgentReturn,
 };
@@ -67,6 +68,7 @@ impl Consumer {
                 self.wake(&answer.job_id, message).await
             }
             AgentReturn::KIND => reconcile::returning::take(&self.app, message.open()?).await,
+            GuestPassword::KIND => crate::password::take(&self.app, message.open()?).await,
             GuestsReport::KIND => reconcile::guests::take(&self.app, message.open()?).await,
             HostsWanted::KIND => {
                 let wanted: HostsWanted = message.open()?;

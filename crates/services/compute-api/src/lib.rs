@@ -1,6 +1,7 @@
 //! Nova v2.1: the API, the tables behind it and the jobs that make its promises true.
 
 pub mod action;
+mod agent;
 pub mod app;
 pub mod boot_image;
 mod console;
@@ -13,6 +14,7 @@ pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod network;
+mod password;
 pub mod placement;
 pub mod policy;
 mod projects;
@@ -90,6 +92,7 @@ pub async fn start_work(app: &Arc<App>) -> Result<()> {
     tokio::spawn(reconcile::feed::run(app.clone()));
     tokio::spawn(reconcile::guests::run(app.clone()));
     tokio::spawn(reconcile::ports::run(app.clone()));
+    tokio::spawn(reconcile::reclaim::run(app.clone()));
     tokio::spawn(reconcile::history::run(app.clone()));
     tokio::spawn(reconcile::shelved::run(app.clone()));
     tokio::spawn(reconcile::service_reports::run(app.clone()));

@@ -40,6 +40,8 @@ mod quotas;
 mod rebuild;
 #[path = "it/server_create.rs"]
 mod server_create;
+#[path = "it/server_deletions.rs"]
+mod server_deletions;
 #[path = "it/server_groups.rs"]
 mod server_groups;
 #[path = "it/server_images.rs"]

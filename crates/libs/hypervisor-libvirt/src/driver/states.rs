@@ -1,12 +1,15 @@
 //! States of guests: paused in memory, suspended to disk (libvirt: managed save).
 
 use super::{LibvirtHypervisor, Shared};
-use crate::connection::{CallResult, already};
-use crate::{guests, power};
+use crate::connection::{CallError, CallResult, already};
+use crate::{diagnostics, guests, power};
 use async_trait::async_trait;
 use ferrostack_hypervisor::States;
+use ferrostack_model::auth::Secret;
+use ferrostack_model::diagnostics::Diagnostics;
+use ferrostack_model::guest_change::NO_GUEST_AGENT;
 use ferrostack_model::server::PowerState;
-use ferrostack_model::{Error, Result};
+use ferrostack_model::{Error, ErrorKind, Result};
 use virt::domain::Domain;
 use virt::sys;
 
@@ -62,6 +65,38 @@ fn suspend(domain: &Domain) -> CallResult<()> {
     }
 }
 
+fn interrupt(domain: &Domain) -> CallResult<()> {
+    if !domain.is_active()? {
+        return Err(refused().into());
+    }
+    // SAFETY: the pointer is valid while `domain` lives.
+    if unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) } < 0 {
+        return Err(virt::error::Error::last_error().into());
+    }
+    Ok(())
+}
+
+fn set_password(domain: &Domain, user: &str, password: &Secret) -> CallResult<()> {
+    if power::of_domain(domain)? != PowerState::Running {
+        return Err(refused().into());
+    }
+    domain.set_user_password(user, &password.0, 0).map_err(|e| {
+        use virt::error::ErrorNumber as E;
+        let silent =
+            [E::AgentUnresponsive, E::ArgumentUnsupported, E::OperationUnsupported, E::ConfigUnsupported];
+        if silent.into_iter().any(|number| e.code().is(number)) {
+            return CallError::Own(
+                Error::new(ErrorKind::NotImplemented, NO_GUEST_AGENT).with_internal(e.to_string()),
+            );
+        }
+        // What the agent inside says of a user's wish: no such user, a password that its rules refuse.
+        CallError::Own(
+            Error::conflict("Failed to set admin password: the agent inside the guest refused it.")
+                .with_internal(e.message().to_owned()),
+        )
+    })
+}
+
 #[async_trait]
 impl States for LibvirtHypervisor {
     async fn pause(&self, server_id: &str) -> Result<PowerState> {
@@ -74,6 +109,32 @@ impl States for LibvirtHypervisor {
 
     async fn suspend(&self, server_id: &str) -> Result<PowerState> {
         self.run(server_id, |shared, id| async move { shared.alter(&id, "suspending", suspend).await }).await
+    }
+
+    async fn crash_dump(&self, server_id: &str) -> Result<()> {
+        self.run(server_id, |shared, id| async move { shared.alter(&id, "interrupting", interrupt).await })
+            .await
+            .map(drop)
+    }
+
+    async fn set_password(&self, server_id: &str, user: &str, password: &Secret) -> Result<PowerState> {
+        let (user, password) = (user.to_owned(), password.clone());
+        self.run(server_id, |shared, id| async move {
+            let set = move |domain: &Domain| set_password(domain, &user, &password);
+            shared.alter(&id, "setting a password of", set).await
+        })
+        .await
+    }
+
+    async fn diagnostics(&self, server_id: &str) -> Result<Diagnostics> {
+        // Not under the guest's lock: it may be asked for while something takes long.
+        let id = crate::files::canonical_id(server_id)?;
+        let hypervisor = if self.uses_kvm() { "kvm" } else { "qemu" };
+        let what = format!("reading statistics of guest {id}");
+        self.shared
+            .connection
+            .call(what, move |connect| diagnostics::of_domain(&guests::get(connect, &id)?, hypervisor))
+            .await
     }
 
     async fn resume(&self, server_id: &str) -> Result<PowerState> {

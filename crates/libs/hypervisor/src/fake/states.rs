@@ -3,7 +3,12 @@
 use super::{FakeGuest, FakeHypervisor, Operation};
 use crate::States;
 use async_trait::async_trait;
-use ferrostack_model::{Error, Result, server::PowerState};
+use ferrostack_model::{
+    Error, Result,
+    auth::Secret,
+    diagnostics::{Diagnostics, DiskUse},
+    server::PowerState,
+};
 
 impl FakeGuest {
     /// Goes on with the memory that is on disk; boots if there is none.
@@ -69,6 +74,52 @@ impl States for FakeHypervisor {
             _ => Err(refused()),
         })
         .await
+    }
+
+    async fn crash_dump(&self, server_id: &str) -> Result<()> {
+        self.alter(server_id, |guest| match guest.power {
+            PowerState::Running | PowerState::Paused => {
+                guest.say("[  999.000000] NMI received for unknown reason");
+                Ok(())
+            }
+            _ => Err(refused()),
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn set_password(&self, server_id: &str, user: &str, _password: &Secret) -> Result<PowerState> {
+        let user = user.to_owned();
+        self.alter(server_id, move |guest| match guest.power {
+            PowerState::Running => {
+                guest.say(&format!("password of {user} changed"));
+                Ok(())
+            }
+            _ => Err(refused()),
+        })
+        .await
+    }
+
+    async fn diagnostics(&self, server_id: &str) -> Result<Diagnostics> {
+        let after = self.before(Operation::State).await?;
+        let guest = self.guests.lock().get(server_id).cloned().ok_or_else(|| super::absent(server_id))?;
+        let mut told = Diagnostics::of_state(guest.power, "qemu");
+        if guest.power == PowerState::Running {
+            // Numbers that grow with the guest's life, and are the same whenever they are asked for.
+            let boots = i64::try_from(guest.boots).unwrap_or(i64::MAX);
+            told.cpus = vec![guest.boots.saturating_mul(17_300_000_000)];
+            (told.memory_kib, told.memory_used_kib) = (524_288, 524_288);
+            told.memory.insert("actual".into(), 524_288);
+            told.disks.push(DiskUse {
+                name: "vda".into(),
+                read_requests: boots.saturating_mul(112),
+                read_bytes: boots.saturating_mul(262_144),
+                write_requests: boots.saturating_mul(488),
+                write_bytes: boots.saturating_mul(5_778_432),
+                errors: -1,
+            });
+        }
+        self.after(after, told).await
     }
 
     async fn resume(&self, server_id: &str) -> Result<PowerState> {

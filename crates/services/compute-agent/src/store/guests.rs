@@ -198,6 +198,17 @@ impl Ledger {
         rows.iter().map(|r| r.try_get("server_id").map_err(db_error)).collect()
     }
 
+    /// Forgets what the guest posted as its password: it may post another.
+    pub async fn forget_password(&self, host: &str, server_id: &str) -> Result<()> {
+        sqlx::query("UPDATE guests SET password = '' WHERE host = $1 AND server_id = $2")
+            .bind(host)
+            .bind(server_id)
+            .execute(self.db().writer())
+            .await
+            .map(|_| ())
+            .map_err(db_error)
+    }
+
     /// Keeps what the guest posted as its password; `false` if it has posted one before.
     pub async fn set_password(&self, host: &str, server_id: &str, password: &str) -> Result<bool> {
         let done = sqlx::query(

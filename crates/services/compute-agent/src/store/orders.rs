@@ -79,9 +79,11 @@ impl OrderRow {
             generation: row.try_get("generation").map_err(db_error)?,
             job_id: row.try_get("job_id").map_err(db_error)?,
             request_id: row.try_get("request_id").map_err(db_error)?,
-            order: serde_json::from_str(&body)
-                .inspect_err(|error| tracing::error!(%error, "an order in the ledger cannot be read"))
-                .ok(),
+            // What was secret is gone when the order is closed.
+            order: (!body.is_empty()).then(|| serde_json::from_str(&body)).and_then(|read| {
+                read.inspect_err(|error| tracing::error!(%error, "an order in the ledger cannot be read"))
+                    .ok()
+            }),
             outcome: outcome.as_deref().map(read_outcome),
         })
     }
@@ -235,7 +237,8 @@ impl Ledger {
     pub async fn close(&self, row: &OrderRow, outcome: &Outcome) -> Result<()> {
         let mut tx = self.db().begin_write().await?;
         sqlx::query(
-            "UPDATE orders SET state = 'closed', outcome = $4, unsent = 1, closed_at = $5
+            "UPDATE orders SET state = 'closed', outcome = $4, unsent = 1, closed_at = $5,
+                 body = CASE WHEN verb = 'set_password' THEN '' ELSE body END
              WHERE host = $1 AND server_id = $2 AND seq = $3",
         )
         .bind(&row.host)

@@ -6,7 +6,7 @@ use crate::{
     jobs::{
         fault,
         guest::{self, Destroyed, Destroying},
-        ports, shelve, snapshot,
+        ports, power, shelve, snapshot,
     },
     store::{
         Tx, claims, guests,
@@ -133,6 +133,61 @@ pub async fn begin(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Puts the server aside instead, where the cloud puts deletions off and there is something to be put aside.
+pub async fn begin_soft(app: &App, server: &Server, asker: Asker<'_>) -> Result<()> {
+    use VmState::{Active, Paused, Rescued, SoftDeleted, Stopped, Suspended};
+    let there = server.host.is_some() && server.launched_at.is_some();
+    let state = matches!(
+        server.vm_state,
+        Active | Paused | Rescued | SoftDeleted | Stopped | Suspended | VmState::Error
+    );
+    if app.settings.compute.reclaim_instance_interval <= 0 || !there || !state {
+        return begin(app, server, asker).await;
+    }
+    action::check(server, Action::Delete, asker.admin)?;
+    let verb = power::Verb::SoftDelete;
+    let id = server.id.as_str();
+    let mut tx = app.db.begin_write().await?;
+    if !change::begin_soft_delete(&mut tx, id).await? {
+        return Err(servers::not_found(id));
+    }
+    let active = ferrostack_jobs::supersede(&mut tx, id).await?;
+    if active.as_ref().is_some_and(|job| job.kind == KIND || job.kind == verb.kind()) {
+        return Ok(());
+    }
+    let simple =
+        |job: &Job| super::ends_with_reset(&job.kind) || snapshot::KINDS.contains(&job.kind.as_str());
+    if !active.as_ref().is_none_or(simple) {
+        // In the middle of a move or a rebuild there is nothing whole to be put aside.
+        drop(tx);
+        return begin(app, server, asker).await;
+    }
+    let image = active.as_ref().and_then(snapshot::image_of);
+    if let Some(request) = active.as_ref().and_then(|job| job.request_id.as_deref()) {
+        let why = "The operation was interrupted by the deletion of the instance.";
+        actions::abandoned(&mut tx, id, request, why).await?;
+    }
+    actions::begin(&mut tx, id, "delete", asker).await?;
+    actions::event_begin(&mut tx, id, asker.request_id, verb.event(), server.host.as_deref()).await?;
+    let data = serde_json::to_value(power::Data { image, ..power::Data::of(verb) })
+        .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
+    let request_id = Some(asker.request_id);
+    let job = Enqueue { kind: verb.kind(), first_step: power::FIRST, target: id, data, request_id };
+    ferrostack_jobs::enqueue(&mut tx, job).await?;
+    tx.commit().await.map_err(db_error)?;
+    app.poke();
+    Ok(())
+}
+
+/// Removes an image that was being made of a server that goes, unless it got all its data: then it is its owner's.
+pub async fn remove_unfinished(app: &App, image: &str, request_id: Option<&str>) -> Result<()> {
+    let status = app.image.status(image, request_id).await.map_err(later)?;
+    if status.is_some_and(|status| status != "active") {
+        app.image.remove(image, request_id).await.map_err(later)?;
+    }
+    Ok(())
+}
+
 struct Destroy;
 
 #[async_trait]
@@ -159,16 +214,11 @@ impl Step<App> for Images {
     }
     async fn run(&self, app: &App, job: &Job) -> Result<Outcome> {
         let data: Data = job.data()?;
-        let request_id = job.request_id.as_deref();
         if let Some(image) = &data.image {
-            let status = app.image.status(image, request_id).await.map_err(later)?;
-            // One that got all its data is its owner's.
-            if status.is_some_and(|status| status != "active") {
-                app.image.remove(image, request_id).await.map_err(later)?;
-            }
+            remove_unfinished(app, image, job.request_id.as_deref()).await?;
         }
         if let Some(image) = &data.shelved {
-            app.image.remove(image, request_id).await.map_err(later)?;
+            app.image.remove(image, job.request_id.as_deref()).await.map_err(later)?;
         }
         Ok(Outcome::next())
     }

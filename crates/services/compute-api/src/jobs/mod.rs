@@ -19,6 +19,12 @@ pub mod unshelve;
 use crate::app::App;
 use ferrostack_jobs::JobKind;
 
+/// Whether an admin's reset of the state ends this kind of job: one that only leads from a state to another. What makes
+/// or removes something goes on, or half of it would stay.
+pub fn ends_with_reset(kind: &str) -> bool {
+    power::Power::all().any(|power| power.kind() == kind)
+}
+
 /// Every kind of job of this service.
 pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
     let mut kinds: Vec<Box<dyn JobKind<App>>> = vec![

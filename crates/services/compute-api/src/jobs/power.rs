@@ -1,16 +1,16 @@
 //! Start, stop, reboot, pause, suspend and the like: one order to the agent, and the state it leads to.
 
 use crate::{
-    action,
+    action::{self, Also},
     app::App,
     jobs::{
-        fault,
+        delete, fault,
         order::{self, News, Pending},
     },
     store::{
         Tx, guests,
         instance_actions::{self as actions, Asker, End},
-        servers::{self, Fault, Server, change},
+        servers::{self, Fault, Server, change, states},
     },
 };
 use async_trait::async_trait;
@@ -48,6 +48,12 @@ pub enum Verb {
     Suspend,
     /// `resume`
     Resume,
+    /// `changePassword`
+    Password,
+    /// `DELETE` where deletions are put off
+    SoftDelete,
+    /// `restore`
+    Restore,
 }
 
 impl Verb {
@@ -61,6 +67,9 @@ impl Verb {
             Self::Unpause => "unpause",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Password => "changePassword",
+            Self::SoftDelete => "soft_delete",
+            Self::Restore => "restore",
         }
     }
     /// Name of its event in instance actions.
@@ -73,6 +82,9 @@ impl Verb {
             Self::Unpause => "compute_unpause_instance",
             Self::Suspend => "compute_suspend_instance",
             Self::Resume => "compute_resume_instance",
+            Self::Password => "compute_set_admin_password",
+            Self::SoftDelete => "compute_soft_delete_instance",
+            Self::Restore => "compute_restore_instance",
         }
     }
     fn action(self) -> Action {
@@ -85,6 +97,9 @@ impl Verb {
             Self::Unpause => Action::Unpause,
             Self::Suspend => Action::Suspend,
             Self::Resume => Action::Resume,
+            Self::Password => Action::ChangePassword,
+            Self::SoftDelete => Action::Delete,
+            Self::Restore => Action::Restore,
         }
     }
     fn task(self) -> TaskState {
@@ -97,10 +112,14 @@ impl Verb {
             Self::Unpause => TaskState::Unpausing,
             Self::Suspend => TaskState::Suspending,
             Self::Resume => TaskState::Resuming,
+            Self::Password => TaskState::UpdatingPassword,
+            Self::SoftDelete => TaskState::SoftDeleting,
+            Self::Restore => TaskState::Restoring,
         }
     }
-    fn order(self, timeout_seconds: u32) -> Order {
-        match self {
+    async fn order(self, app: &App, server: &Server) -> Result<Order> {
+        let timeout_seconds = app.settings.compute.shutdown_timeout_seconds;
+        Ok(match self {
             Self::Start => Order::Start,
             Self::Stop => Order::Stop { timeout_seconds },
             Self::RebootSoft => Order::RebootSoft { timeout_seconds },
@@ -109,6 +128,23 @@ impl Verb {
             Self::Unpause => Order::Change { change: GuestChange::Unpause },
             Self::Suspend => Order::Change { change: GuestChange::Suspend },
             Self::Resume => Order::Change { change: GuestChange::Resume },
+            Self::Password => {
+                let password = states::admin_pass(&app.db, &server.id).await?;
+                let password = password
+                    .ok_or_else(|| Error::conflict("The password was forgotten before it was set."))?;
+                let user = admin_user(server);
+                Order::Change { change: GuestChange::SetPassword { user, password } }
+            }
+            // As Nova: nobody waits for a guest that is not wanted any more.
+            Self::SoftDelete => Order::Stop { timeout_seconds: 0 },
+            Self::Restore => Order::Start,
+        })
+    }
+    /// The state that a failure leads to; none: as it was.
+    fn failed(self) -> Option<VmState> {
+        match self {
+            Self::Restore => Some(VmState::Error),
+            _ => None,
         }
     }
     /// The state it leads to.
@@ -117,10 +153,26 @@ impl Verb {
             Self::Stop => VmState::Stopped,
             Self::Pause => VmState::Paused,
             Self::Suspend => VmState::Suspended,
-            Self::Start | Self::RebootSoft | Self::RebootHard | Self::Unpause | Self::Resume => {
-                VmState::Active
-            }
+            Self::SoftDelete => VmState::SoftDeleted,
+            Self::Password
+            | Self::Restore
+            | Self::Start
+            | Self::RebootSoft
+            | Self::RebootHard
+            | Self::Unpause
+            | Self::Resume => VmState::Active,
         }
+    }
+}
+
+/// The user whose password is changed, as in Nova's libvirt driver.
+fn admin_user(server: &Server) -> String {
+    let property =
+        |name: &str| server.image.properties.get(name).map(String::as_str).filter(|v| !v.is_empty());
+    match (property("os_admin_user"), property("os_type")) {
+        (Some(user), _) => user.to_owned(),
+        (None, Some("windows")) => "Administrator".to_owned(),
+        _ => "root".to_owned(),
     }
 }
 
@@ -135,12 +187,18 @@ pub struct Data {
     /// Why it fails.
     #[serde(default)]
     pub fault: Option<Fault>,
+    /// The state it leads to, if not the verb's own.
+    #[serde(default)]
+    pub then: Option<VmState>,
+    /// An image that was being made of a server that is deleted.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 impl Data {
     /// A job for `verb`.
     pub fn of(verb: Verb) -> Self {
-        Self { verb, order: Pending::default(), fault: None }
+        Self { verb, order: Pending::default(), fault: None, then: None, image: None }
     }
 }
 
@@ -157,8 +215,10 @@ impl Power {
     }
     /// One of each kind.
     pub fn all() -> impl Iterator<Item = Self> {
-        use Verb::{Pause, RebootHard, Resume, Start, Stop, Suspend, Unpause};
-        [Start, Stop, RebootHard, Pause, Unpause, Suspend, Resume].into_iter().map(Self::of)
+        use Verb::{Password, Pause, RebootHard, Restore, Resume, SoftDelete, Start, Stop, Suspend, Unpause};
+        [Start, Stop, RebootHard, Pause, Unpause, Suspend, Resume, Password, SoftDelete, Restore]
+            .into_iter()
+            .map(Self::of)
     }
     /// `os-start`
     pub fn start() -> Self {
@@ -186,15 +246,28 @@ impl JobKind<App> for Power {
     async fn failed(&self, _app: &App, job: &Job, tx: &mut Tx) -> Result<()> {
         let data: Data = job.data()?;
         let fault = data.fault.unwrap_or_else(|| fault::of_job(job));
-        change::task_failed(tx, &job.target, &fault, None).await?;
+        change::task_failed(tx, &job.target, &fault, data.verb.failed()).await?;
+        states::forget_admin_pass(tx, &job.target).await?;
         let request = job.request_id.as_deref().unwrap_or("");
         let end = End { success: false, details: Some(&fault.message), traceback: Some(&fault.private) };
         actions::event_end(tx, &job.target, request, data.verb.event(), end, true).await
     }
 }
 
-/// Begins `verb` if the server's state allows it, else 409.
-pub async fn begin(app: &App, server: Server, verb: Verb, asker: Asker<'_>) -> Result<()> {
+/// Begins `verb` if the server's state allows it, else 409; the job's id.
+pub async fn begin(app: &App, server: Server, verb: Verb, asker: Asker<'_>) -> Result<String> {
+    begin_with(app, server, Data::of(verb), asker, &Also::Nothing).await
+}
+
+/// [`begin`] of a job that knows more, with something else in the same transaction.
+pub async fn begin_with(
+    app: &App,
+    server: Server,
+    data: Data,
+    asker: Asker<'_>,
+    also: &Also<'_>,
+) -> Result<String> {
+    let verb = data.verb;
     let begin = action::Begin {
         action: verb.action(),
         task: verb.task(),
@@ -202,10 +275,10 @@ pub async fn begin(app: &App, server: Server, verb: Verb, asker: Asker<'_>) -> R
         event: verb.event(),
         kind: verb.kind(),
         first_step: FIRST,
-        data: &Data::of(verb),
+        data: &data,
         interrupts: "The operation was replaced by a hard reboot.",
     };
-    action::begin(app, server, asker, &begin).await.map(|_| ())
+    action::begin_with(app, server, asker, &begin, also).await
 }
 
 struct Give;
@@ -213,6 +286,7 @@ struct Give;
 impl Give {
     async fn order(&self, app: &App, job: &Job, mut data: Data) -> Result<Outcome> {
         let server = servers::get(&app.db, &job.target).await?;
+        let order = data.verb.order(app, &server).await?;
         let host = server.host.ok_or_else(|| Error::conflict("The instance has no host."))?;
         let mut tx = app.db.begin_write().await?;
         let generation = change::next_generation(&mut tx, &server.id)
@@ -220,17 +294,26 @@ impl Give {
             .ok_or_else(|| servers::not_found(&server.id))?;
         guests::ordered(&mut tx, &server.id, &host, generation).await?;
         data.order = Pending::sent(app, &host, generation);
-        let timeout = app.settings.compute.shutdown_timeout_seconds;
         let request_id = job.request_id.as_deref();
-        let message = order::message(&job.id, &server.id, generation, data.verb.order(timeout), request_id)?;
+        let message = order::message(&job.id, &server.id, generation, order, request_id)?;
         let outcome = data.order.wait(job, false)?.data(&data)?.in_tx(tx);
         Ok(outcome.send(Address::Agent(host), message))
     }
 
     async fn done(&self, app: &App, job: &Job, data: Data, power: PowerState) -> Result<Outcome> {
-        let vm_state = data.verb.vm_state();
+        let vm_state = data.then.unwrap_or(data.verb.vm_state());
+        if let Some(image) = &data.image {
+            delete::remove_unfinished(app, image, job.request_id.as_deref()).await?;
+        }
+        let now = Timestamp::now();
         let mut tx = app.db.begin_write().await?;
-        change::settle(&mut tx, &job.target, vm_state, power, Timestamp::now()).await?;
+        change::settle(&mut tx, &job.target, vm_state, power, now).await?;
+        match data.verb {
+            Verb::SoftDelete => states::put_off(&mut tx, &job.target, now).await?,
+            Verb::Restore => states::keep(&mut tx, &job.target).await?,
+            Verb::Password => states::forget_admin_pass(&mut tx, &job.target).await?,
+            _ => {}
+        }
         let request = job.request_id.as_deref().unwrap_or("");
         actions::event_end(&mut tx, &job.target, request, data.verb.event(), actions::SUCCESS, true).await?;
         Outcome::next().data(&data).map(|o| o.in_tx(tx))

@@ -2,7 +2,10 @@
 
 use crate::{
     app::App,
-    jobs::{self, order},
+    jobs::{
+        order,
+        power::{self, Verb},
+    },
     store::{
         guests,
         servers::{self, Server, change},
@@ -23,6 +26,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 const AGAIN_SECONDS: i64 = 15;
 /// How often owed destroys are looked for.
 const LOOK: Duration = Duration::from_secs(10);
+/// A host's start is told in whole seconds, by its clock.
+const BOOT_SECONDS: i64 = 3;
 /// How far ahead of our clock a report may be, seconds.
 const SKEW_SECONDS: i64 = 5;
 
@@ -34,32 +39,48 @@ pub async fn take(app: &App, report: GuestsReport) -> Result<()> {
         servers::on_host(&app.db, &report.host).await?.into_iter().map(|s| (s.id.clone(), s)).collect();
     for guest in &report.guests {
         match known.remove(&guest.server_id) {
-            Some(server) => observed(app, &server, guest.power, at).await?,
+            Some(server) => observed(app, &server, guest.power, at, report.host_booted_at).await?,
             None => stray(app, &report.host, guest).await?,
         }
     }
     if report.full {
         for server in known.into_values() {
             // Its guest is not there: nothing is running, whatever became of it.
-            observed(app, &server, PowerState::NoState, at).await?;
+            observed(app, &server, PowerState::NoState, at, Timestamp::default()).await?;
         }
     }
     Ok(())
 }
 
-/// A server's guest was seen in a power state.
-async fn observed(app: &App, server: &Server, power: PowerState, at: Timestamp) -> Result<()> {
+/// A server's guest was seen in a power state, on a host that was started at `booted` (0: it is not told).
+async fn observed(
+    app: &App,
+    server: &Server,
+    power: PowerState,
+    at: Timestamp,
+    booted: Timestamp,
+) -> Result<()> {
+    use PowerState::{Crashed, Paused, Running, Shutdown, Suspended};
     if server.task_state.is_some() || server.power_at >= at || server.launched_at.is_none() {
         return Ok(());
     }
-    let then = match (server.vm_state, power) {
-        (VmState::Active, PowerState::Shutdown | PowerState::Crashed) => VmState::Stopped,
-        // As Nova does: a server its user has stopped does not run.
-        (VmState::Stopped, PowerState::Running | PowerState::Paused | PowerState::Suspended) => {
-            return stop(app, server).await;
+    let off = matches!(power, Shutdown | Crashed);
+    let then = match server.vm_state {
+        VmState::Active | VmState::Rescued if off && went_down_with_host(app, server, booted) => {
+            // Exactly as it was: also one that runs from its rescue image.
+            return act(app, server, Verb::Start, TaskState::PoweringOn, server.vm_state).await;
         }
-        (VmState::Active | VmState::Stopped | VmState::Error, _) => server.vm_state,
-        _ => return Ok(()),
+        // Of a paused guest nothing is left to be unpaused.
+        VmState::Active | VmState::Paused if off => VmState::Stopped,
+        // As Nova does: a server its user has stopped does not run.
+        VmState::Stopped if matches!(power, Running | Paused | Suspended) => {
+            return act(app, server, Verb::Stop, TaskState::PoweringOff, VmState::Stopped).await;
+        }
+        VmState::SoftDeleted if matches!(power, Running | Paused | Suspended) => {
+            return act(app, server, Verb::SoftDelete, TaskState::SoftDeleting, VmState::SoftDeleted).await;
+        }
+        VmState::Building | VmState::Deleted | VmState::ShelvedOffloaded => return Ok(()),
+        other => other,
     };
     if then == server.vm_state && power == server.power_state {
         return Ok(());
@@ -73,23 +94,24 @@ async fn observed(app: &App, server: &Server, power: PowerState, at: Timestamp) 
     Ok(())
 }
 
-async fn stop(app: &App, server: &Server) -> Result<()> {
-    let verb = jobs::power::Verb::Stop;
+/// Whether the guest ran until its host went down and shall run again: what we know of it is older than the host's start.
+fn went_down_with_host(app: &App, server: &Server, booted: Timestamp) -> bool {
+    app.settings.compute.resume_guests_state_on_host_boot
+        && server.power_state == PowerState::Running
+        && booted > server.power_at.plus_seconds(BOOT_SECONDS)
+}
+
+/// Brings a guest back to what its server is, if nobody works on it.
+async fn act(app: &App, server: &Server, verb: Verb, task: TaskState, then: VmState) -> Result<()> {
     let mut tx = app.db.begin_write().await?;
-    let begun =
-        change::begin_task(&mut tx, &server.id, VmState::Stopped, None, TaskState::PoweringOff).await?;
+    let begun = change::begin_task(&mut tx, &server.id, server.vm_state, None, task).await?;
     if begun != ferrostack_db::Change::Updated {
         return Ok(());
     }
-    let data = serde_json::to_value(jobs::power::Data::of(verb))
+    let data = serde_json::to_value(power::Data { then: Some(then), ..power::Data::of(verb) })
         .map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
-    let enqueue = Enqueue {
-        kind: verb.kind(),
-        first_step: jobs::power::FIRST,
-        target: &server.id,
-        data,
-        request_id: None,
-    };
+    let enqueue =
+        Enqueue { kind: verb.kind(), first_step: power::FIRST, target: &server.id, data, request_id: None };
     match ferrostack_jobs::enqueue(&mut tx, enqueue).await {
         Ok(_) => {}
         // Somebody works on it: the next report tells.
@@ -97,7 +119,7 @@ async fn stop(app: &App, server: &Server) -> Result<()> {
         Err(error) => return Err(error),
     }
     tx.commit().await.map_err(db_error)?;
-    tracing::info!(server = server.id, "a stopped server runs: stopping it");
+    tracing::info!(server = server.id, verb = verb.kind(), "a guest is not what its server is: made so");
     app.poke();
     Ok(())
 }

@@ -24,11 +24,13 @@ mod removed;
 mod security_groups;
 mod server_actions;
 mod server_create;
+mod server_diagnostics;
 mod server_filter;
 mod server_groups;
 mod server_ips;
 mod server_metadata;
 mod server_migrations;
+mod server_password;
 mod server_tags;
 mod servers;
 mod services;
@@ -61,6 +63,8 @@ pub fn table() -> Vec<Route> {
         server_actions::routes(),
         server_metadata::routes(),
         server_tags::routes(),
+        server_diagnostics::routes(),
+        server_password::routes(),
         server_ips::routes(),
         server_groups::routes(),
         instance_actions::routes(),

@@ -97,6 +97,13 @@ pub async fn read(app: &App, ctx: &Ctx, query: &Query, rule: &str) -> Result<Fil
     } else if since.is_none() && before.is_none() {
         filter.deleted(false);
     }
+    let put_aside = get("soft_deleted").is_some_and(truth)
+        || get("deleted").is_some_and(truth)
+        || get("vm_state") == Some(VmState::SoftDeleted.as_str())
+        || query.all("status").any(|s| s.eq_ignore_ascii_case("SOFT_DELETED"));
+    if !put_aside {
+        filter.without_put_aside();
+    }
     if get("soft_deleted").is_some_and(truth) {
         filter.vm_states(&[VmState::SoftDeleted]);
     }

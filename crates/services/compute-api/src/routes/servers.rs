@@ -260,6 +260,6 @@ async fn update(
 
 async fn delete(app: web::Data<App>, ctx: Ctx, id: web::Path<String>) -> ApiResult {
     let server = allowed(&app, &ctx, &id, DELETE).await?;
-    jobs::delete::begin(&app, &server, Asker::of(ctx.caller()?, &ctx.request_id)).await?;
+    jobs::delete::begin_soft(&app, &server, Asker::of(ctx.caller()?, &ctx.request_id)).await?;
     no_content()
 }

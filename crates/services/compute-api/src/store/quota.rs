@@ -253,7 +253,8 @@ impl Usage {
 
 const USED: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(vcpus + resize_vcpus), 0) AS BIGINT), \
      CAST(COALESCE(SUM(memory_mb + resize_memory_mb), 0) AS BIGINT) FROM servers \
-     WHERE deleted_at IS NULL AND project_id = $1 AND ($2 = '' OR user_id = $2)";
+     WHERE deleted_at IS NULL AND (vm_state <> 'soft-delete' OR COALESCE(task_state, '') = 'restoring') \
+     AND project_id = $1 AND ($2 = '' OR user_id = $2)";
 
 fn usage((instances, cores, ram): (i64, i64, i64)) -> Usage {
     Usage { instances, cores, ram, server_groups: 0 }
@@ -315,6 +316,36 @@ pub async fn reserve_servers(
         granted = allowed(&quota, used_in(tx, project_id, user_id).await?, want)?;
     }
     Ok(granted)
+}
+
+/// Whether a server that is being restored, and so counts already, fits; 403 in Nova's words if not.
+pub async fn fits_restored(
+    tx: &mut Tx,
+    defaults: &Quota,
+    project_id: &str,
+    user_id: &str,
+    want: Want,
+) -> Result<()> {
+    lock_owner(tx, "project", project_id).await?;
+    let others = |used: Usage| Usage {
+        instances: used.instances - 1,
+        cores: used.cores - want.vcpus,
+        ram: used.ram - want.memory_mb,
+        ..used
+    };
+    let mut quota = limits_in(tx, project_id, defaults).await?;
+    allowed(&quota, others(used_in(tx, project_id, "").await?), want)?;
+    let of_user: Vec<(String, i64)> = sqlx::query_as(OF_OWNER)
+        .bind(project_id)
+        .bind(user_id)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(db_error)?;
+    if !of_user.is_empty() && !user_id.is_empty() {
+        overlay(&mut quota, of_user);
+        allowed(&quota, others(used_in(tx, project_id, user_id).await?), want)?;
+    }
+    Ok(())
 }
 
 /// The most servers of `want` that fit into `quota` beside `used`.

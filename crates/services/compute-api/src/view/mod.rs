@@ -1,6 +1,7 @@
 //! Domain types as JSON at a microversion, one module a noun.
 
 pub mod aggregates;
+pub mod diagnostics;
 pub mod extensions;
 pub mod flavors;
 pub mod hypervisors;

@@ -82,6 +82,8 @@ impl Bench {
         settings.credentials.password_file = directory.path().join("password");
         std::fs::write(&settings.credentials.password_file, "secret").unwrap();
         let db = open_database(&settings).await.map_err(|e| e.for_log()).unwrap();
+        // Deletions are put off where that is asked for.
+        settings.compute.reclaim_instance_interval = 3600;
         let timing = Timing { schedule_ms: 300, inquiry_ms: 300, inquiries: 6, lost_claim_ms: 20 };
         let app = App::with_timing(&settings, db, bus, CancellationToken::new(), timing).unwrap();
         consumer::start(&app).await.unwrap();
@@ -188,6 +190,18 @@ impl Scenario<App> for Case {
         match (self.kind().kind(), self.verb) {
             ("build", _) => return self.bench.enqueue_build(&self.bench.server).await,
             ("delete", _) => self.bench.delete().await,
+            ("soft_delete", _) => jobs::delete::begin_soft(&self.bench.app, &self.bench.row().await, ASKER)
+                .await
+                .map_err(|e| e.for_log())
+                .unwrap(),
+            ("changePassword", Some(verb)) => {
+                let (secret, data) = (Secret("s3cret".into()), jobs::power::Data::of(verb));
+                let also = ferrostack_compute_api::action::Also::AdminPass(&secret);
+                jobs::power::begin_with(&self.bench.app, self.bench.row().await, data, ASKER, &also)
+                    .await
+                    .map_err(|e| e.for_log())
+                    .unwrap();
+            }
             (_, Some(verb)) => {
                 jobs::power::begin(&self.bench.app, self.bench.row().await, verb, ASKER)
                     .await
@@ -216,6 +230,7 @@ impl Scenario<App> for Case {
             Some(Verb::Stop) => (VmState::Stopped, PowerState::Shutdown),
             Some(Verb::Pause) => (VmState::Paused, PowerState::Paused),
             Some(Verb::Suspend) => (VmState::Suspended, PowerState::Shutdown),
+            Some(Verb::SoftDelete) => (VmState::SoftDeleted, PowerState::Shutdown),
             _ => (VmState::Active, PowerState::Running),
         };
         assert_eq!((server.vm_state, server.power_state), (vm_state, power));
@@ -258,7 +273,12 @@ impl Scenario<App> for Case {
                 bench.world.assert_empty(db).await;
             }
             _ => {
+                assert!(servers::inputs(db, &server.id).await.unwrap().admin_pass.is_none());
                 assert_eq!(count(db, "SELECT COUNT(*) FROM claims").await, 1);
+                if job.kind == "restore" {
+                    assert_eq!(server.vm_state, VmState::Error, "as in Nova");
+                    return;
+                }
                 assert!(server.vm_state != VmState::Error, "a failure leaves it as it was");
             }
         }
@@ -310,6 +330,19 @@ async fn power_jobs_survive_every_fault() {
     power(Verb::Stop, || Box::new(Power::stop()), None).await;
     power(Verb::RebootSoft, || Box::new(Power::reboot()), None).await;
     power(Verb::RebootHard, || Box::new(Power::reboot()), Some(Verb::Stop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_passwords_survive_every_fault() {
+    use jobs::power::{Power, Verb};
+    power(Verb::Password, || Box::new(Power::of(Verb::Password)), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_that_are_put_off_survive_every_fault() {
+    use jobs::power::{Power, Verb};
+    power(Verb::SoftDelete, || Box::new(Power::of(Verb::SoftDelete)), None).await;
+    power(Verb::Restore, || Box::new(Power::of(Verb::Restore)), Some(Verb::SoftDelete)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

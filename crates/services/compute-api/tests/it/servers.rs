@@ -7,6 +7,7 @@ use crate::{
 };
 use ferrostack_bus::LocalBus;
 use ferrostack_model::Timestamp;
+use ferrostack_settings::Settings;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,16 +19,22 @@ const VERSIONS: [u16; 34] = [
 
 /// Runs `test` on every database there is, in a world of three hosts.
 pub async fn each<F: AsyncFn(&mut Cloud, &World)>(test: F) {
+    each_with(|_| {}, test).await;
+}
+
+/// The same with other settings.
+pub async fn each_with<F: AsyncFn(&mut Cloud, &World)>(change: impl Fn(&mut Settings), test: F) {
     for postgres in postgres_too() {
         let bus = Arc::new(LocalBus::new());
         let world = World::start(bus.clone(), 3).await;
         let url = world.url.clone();
-        let mut cloud = Cloud::start(postgres, bus, &move |s| {
+        let mut cloud = Cloud::start(postgres, bus, &|s: &mut Settings| {
             s.compute.network_url = Some(url.clone());
             s.compute.image_url = Some(url.clone());
             s.compute.quota.instances = 50;
             s.compute.quota.cores = -1;
             s.compute.build_inquiry_seconds = 1;
+            change(s);
         })
         .await;
         let db = cloud.db().await;

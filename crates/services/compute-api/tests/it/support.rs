@@ -395,6 +395,7 @@ const RESPONSE_FILES: &[&str] = &[
     include_str!("../schemas/migrations.json"),
     include_str!("../schemas/groups.json"),
     include_str!("../schemas/around.json"),
+    include_str!("../schemas/states.json"),
 ];
 
 static RESPONSES: LazyLock<Rows> = LazyLock::new(|| {

@@ -8,6 +8,7 @@ use ferrostack_db::{Db, sqlx};
 use ferrostack_model::{
     Timestamp,
     guest::WantedPower,
+    guest_change::{GuestChange, NO_GUEST_AGENT},
     host::{GuestState, HostReport},
     id,
     message::{
@@ -77,6 +78,14 @@ pub struct State {
     pub cached: Vec<String>,
     /// Guests on their way.
     pub live: crate::live_world::LiveWorld,
+    /// When hosts were started, if that is told.
+    pub booted: HashMap<String, Timestamp>,
+    /// Passwords that were set, by server.
+    pub passwords: HashMap<String, String>,
+    /// No guest has an agent inside.
+    pub no_guest_agent: bool,
+    /// What was asked of agents by HTTP.
+    pub asked: Vec<String>,
     /// Specs that agents got, by server.
     pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
 }
@@ -310,6 +319,7 @@ fn services(state: &Arc<Mutex<State>>) -> String {
             .route("/v2.0/ports/{id}", web::put().to(put_port))
             .route("/v2.0/ports/{id}", web::delete().to(delete_port))
             .route("/hosts/{host}/servers/{id}/console", web::get().to(console))
+            .route("/hosts/{host}/servers/{id}/{what}", web::to(asked))
     })
     .workers(1)
     .disable_signals()
@@ -318,6 +328,44 @@ fn services(state: &Arc<Mutex<State>>) -> String {
     .run();
     tokio::spawn(server);
     url
+}
+
+/// What agents answer to compute: diagnostics in numbers of their own, the rest done.
+async fn asked(req: HttpRequest, path: web::Path<(String, String, String)>, state: Shared) -> HttpResponse {
+    use ferrostack_model::diagnostics::{Diagnostics, DiskUse, NicUse};
+    let (host, server, what) = path.into_inner();
+    let mut state = state.lock();
+    state.asked.push(format!("{} {what}", req.method()));
+    let Some(power) = state.guests.get(&host).and_then(|g| g.get(&server)).copied() else {
+        return HttpResponse::NotFound().finish();
+    };
+    match what.as_str() {
+        "diagnostics" => {
+            let mut told = Diagnostics::of_state(power, "kvm");
+            if power == PowerState::Running {
+                told.cpus = vec![17_300_000_000];
+                (told.memory_kib, told.memory_used_kib) = (524_288, 524_288);
+                told.memory.insert("rss".into(), 1000);
+                told.disks.push(DiskUse {
+                    name: "vda".into(),
+                    read_bytes: 262_144,
+                    errors: -1,
+                    ..DiskUse::default()
+                });
+                told.nics.push(NicUse {
+                    name: "vnet1".into(),
+                    mac_address: "fa:16:3e:00:00:01".into(),
+                    rx_bytes: 2_070_139,
+                    ..NicUse::default()
+                });
+            }
+            HttpResponse::Ok().json(told)
+        }
+        "crash-dump" if power != PowerState::Running => HttpResponse::Conflict().finish(),
+        "crash-dump" => HttpResponse::Accepted().finish(),
+        "password" => HttpResponse::NoContent().finish(),
+        _ => HttpResponse::NotFound().finish(),
+    }
 }
 
 async fn console(path: web::Path<(String, String)>, state: Shared) -> HttpResponse {
@@ -385,8 +433,14 @@ impl World {
             .into_iter()
             .map(|(server_id, power)| GuestState { server_id, generation: 1, power })
             .collect();
-        let report =
-            GuestsReport { host: host.into(), agent_start: Timestamp(1), observed_at: at, guests, full };
+        let report = GuestsReport {
+            host: host.into(),
+            agent_start: Timestamp(1),
+            observed_at: at,
+            guests,
+            full,
+            host_booted_at: self.state.lock().booted.get(host).copied().unwrap_or_default(),
+        };
         self.tell(&report).await;
     }
 
@@ -407,7 +461,7 @@ impl World {
             "SELECT COUNT(*) FROM server_inputs WHERE admin_pass IS NOT NULL OR personality IS NOT NULL",
         )
         .await;
-        assert_eq!(secrets, 0, "secrets of builds are left");
+        assert_eq!(secrets, 0, "secrets are left");
     }
 
     pub async fn assert_unclaimed(&self, db: &Db) {
@@ -557,7 +611,17 @@ impl Agent {
                     },
                 }
             }
+            Order::Change { change: GuestChange::SetPassword { .. } } if state.no_guest_agent => {
+                Outcome::Failed {
+                    message: NO_GUEST_AGENT.into(),
+                    details: "agent unresponsive".into(),
+                    retry_elsewhere: false,
+                }
+            }
             other => {
+                if let Order::Change { change: GuestChange::SetPassword { user, password } } = other {
+                    state.passwords.insert(order.server_id.clone(), format!("{user}:{}", password.0));
+                }
                 let power = match (other, verb) {
                     (Order::Stop { .. }, _) | (_, "suspend") => PowerState::Shutdown,
                     (_, "pause") => PowerState::Paused,

@@ -1,8 +1,11 @@
 //! `POST /servers/{id}/action`: one table of actions, one module for those of a kind.
 
 mod console;
+mod deletion;
 mod images;
+mod inside;
 mod live;
+mod lock;
 mod networks;
 mod power;
 mod rebuild;
@@ -13,7 +16,7 @@ use super::servers::allowed;
 use crate::{app::App, input, store::servers::Server};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ferrostack_http::{ApiResult, Ctx, JsonBody, Route};
-use ferrostack_model::{Error, Feature, Result};
+use ferrostack_model::{Error, ErrorKind, Feature, Result};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -62,6 +65,9 @@ static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
         live::ACTIONS,
         console::ACTIONS,
         networks::ACTIONS,
+        deletion::ACTIONS,
+        inside::ACTIONS,
+        lock::ACTIONS,
     ]
     .concat()
 });
@@ -101,6 +107,9 @@ async fn act(
         Some(map) if map.len() == 1 => map.keys().next().cloned().unwrap_or_default(),
         _ => return Err(Error::bad_request("Malformed request body").into()),
     };
+    if name == "resetNetwork" {
+        return Err(gone().into());
+    }
     let Some(action) = ACTIONS.iter().find(|action| action.name == name) else {
         let short: String = name.chars().take(255).collect();
         return Err(Error::bad_request(format!("There is no such action: {short}")).into());
@@ -112,6 +121,11 @@ async fn act(
     let server = allowed(&app, &ctx, &id, action.rule).await?;
     let wish = body[&name].take();
     Ok((action.run)(Asked { app: &app, ctx: &ctx, req: &req, server, wish }).await?)
+}
+
+/// Of an action that Nova has removed, at every microversion.
+fn gone() -> Error {
+    Error::new(ErrorKind::Gone, "This resource is no longer available.  No forwarding address is given.")
 }
 
 /// The answer of most actions.

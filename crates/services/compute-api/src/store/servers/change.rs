@@ -79,6 +79,15 @@ pub async fn begin_delete(tx: &mut Tx, id: &str) -> Result<bool> {
     one(tx, query.bind(id).bind(Timestamp::now().0)).await
 }
 
+/// Marks a live server as being put aside for its deletion; false if it is gone.
+pub async fn begin_soft_delete(tx: &mut Tx, id: &str) -> Result<bool> {
+    let query = sqlx::query(
+        "UPDATE servers SET task_state = 'soft-deleting', progress = 0, updated_at = $2, generation = generation + 1
+         WHERE id = $1 AND deleted_at IS NULL",
+    );
+    one(tx, query.bind(id).bind(Timestamp::now().0)).await
+}
+
 /// Puts it on the host that was claimed.
 pub async fn place(tx: &mut Tx, id: &str, host: &str, node: &str, zone: &str) -> Result<bool> {
     let query = sqlx::query(

@@ -143,6 +143,10 @@ impl Filter {
     pub fn deleted(&mut self, deleted: bool) {
         self.with(if deleted { "deleted_at IS NOT NULL" } else { "deleted_at IS NULL" }, Bound::Nothing);
     }
+    /// Not waiting for its deletion.
+    pub fn without_put_aside(&mut self) {
+        self.with("vm_state <> 'soft-delete'", Bound::Nothing);
+    }
     /// Changed at or after.
     pub fn changes_since(&mut self, at: Timestamp) {
         self.with("updated_at >= ?", Bound::Number(at.0));

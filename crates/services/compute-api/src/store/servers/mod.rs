@@ -4,6 +4,7 @@ pub mod change;
 pub mod list;
 pub mod moving;
 pub mod rebuild;
+pub mod states;
 
 use ferrostack_db::{
     Db, Tx, db_error,
