@@ -159,24 +159,7 @@ fn devices(
     traits: &HostTraits,
 ) -> Result<Devices> {
     let disk = disks(guest, files, hardware, traits)?;
-    let interface: Vec<Interface> = guest
-        .spec
-        .nics
-        .iter()
-        .zip(networks)
-        .map(|(nic, network)| Interface {
-            kind: "network",
-            mac: Mac { address: nic.mac_address.to_ascii_lowercase() },
-            source: NetworkSource { network: network.clone() },
-            model: Model { kind: hardware.vif },
-            driver: hardware.queues.map(|queues| Queues { queues }),
-            mtu: Size { size: nic.network.mtu },
-            filterref: traits.filters.then(|| filter(nic)),
-        })
-        .collect();
-    if interface.len() != guest.spec.nics.len() {
-        return Err(Error::internal("a NIC has no libvirt network"));
-    }
+    let interface = interfaces(guest, networks, hardware, traits)?;
     Ok(Devices {
         controller: controllers(disk.len() + interface.len(), hardware),
         disk,
@@ -214,6 +197,40 @@ fn devices(
         }),
         memballoon: Balloon { model: "virtio", stats: Period { period: 10 } },
     })
+}
+
+fn interfaces(
+    guest: &Guest,
+    networks: &[String],
+    hardware: &Hardware,
+    traits: &HostTraits,
+) -> Result<Vec<Interface>> {
+    if networks.len() != guest.spec.nics.len() {
+        return Err(Error::internal("a NIC has no libvirt network"));
+    }
+    let interface = |(nic, network): (&NicSpec, &String)| Interface {
+        kind: "network",
+        mac: Mac { address: nic.mac_address.to_ascii_lowercase() },
+        source: NetworkSource { network: network.clone() },
+        model: Model { kind: hardware.vif },
+        driver: hardware.queues.map(|queues| Queues { queues }),
+        mtu: Size { size: nic.network.mtu },
+        filterref: traits.filters.then(|| filter(nic)),
+    };
+    Ok(guest.spec.nics.iter().zip(networks).map(interface).collect())
+}
+
+/// The interfaces of a guest, each alone as libvirt plugs it in, with their MAC addresses.
+pub fn interfaces_xml(
+    guest: &Guest,
+    networks: &[String],
+    traits: &HostTraits,
+) -> Result<Vec<(String, String)>> {
+    let hardware = Hardware::of(&guest.spec, traits)?;
+    interfaces(guest, networks, &hardware, traits)?
+        .into_iter()
+        .map(|nic| Ok((nic.mac.address.clone(), xml::to_string("interface", &nic)?)))
+        .collect()
 }
 
 /// As Neutron's port security: a guest that could take a neighbour's address would be given the neighbour's metadata.

@@ -3,6 +3,7 @@
 mod job;
 mod migrate;
 mod rebuild;
+mod interfaces;
 mod states;
 
 use crate::connection::{Connection, RECONNECT, optional};

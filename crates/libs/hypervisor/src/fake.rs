@@ -4,6 +4,7 @@ mod migrate;
 
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
 mod rebuild;
+mod interfaces;
 mod states;
 
 use async_trait::async_trait;
@@ -145,6 +146,9 @@ struct FakeGuest {
     /// The generation that its second disk was made in.
     #[serde(default)]
     ephemeral: i64,
+    /// MAC addresses of its interfaces.
+    #[serde(default)]
+    nics: Vec<String>,
 }
 
 impl FakeGuest {
@@ -407,6 +411,7 @@ impl Hypervisor for FakeHypervisor {
             }
             let entry = guests.entry(spec.server_id.clone()).or_insert_with(|| FakeGuest {
                 generation: spec.generation,
+                nics: Vec::new(),
                 power: PowerState::Shutdown,
                 name: spec.instance_name.clone(),
                 hostname: spec.hostname.clone(),
@@ -422,6 +427,7 @@ impl Hypervisor for FakeHypervisor {
             });
             entry.generation = spec.generation;
             entry.hostname.clone_from(&spec.hostname);
+            entry.nics = spec.nics.iter().map(|nic| nic.mac_address.clone()).collect();
             match (spec.power, entry.power) {
                 (WantedPower::Running, PowerState::Running) => {}
                 (WantedPower::Running, _) => entry.boot(),

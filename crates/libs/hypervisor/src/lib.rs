@@ -5,11 +5,13 @@
 
 pub mod contract;
 pub mod fake;
+mod interfaces;
 mod migrate;
 mod rebuild;
 mod snapshot;
 mod states;
 
+pub use interfaces::Interfaces;
 pub use migrate::{LiveMigration, block_fits};
 pub use rebuild::Rebuilds;
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
@@ -81,7 +83,7 @@ pub struct PowerEvent {
 
 /// A host that runs guests.
 #[async_trait]
-pub trait Hypervisor: Rebuilds + States {
+pub trait Hypervisor: Interfaces + Rebuilds + States {
     /// Whether image files, kernels and config drives must be on disk before [`Self::ensure`].
     fn needs_files(&self) -> bool;
 

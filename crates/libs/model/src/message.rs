@@ -195,6 +195,11 @@ pub enum Order {
     },
     /// Destroy and start again from a fresh definition.
     RebootHard,
+    /// Make the guest's interfaces those of the spec, in the running guest too; its power stays.
+    Nics {
+        /// The guest.
+        spec: Box<GuestSpec>,
+    },
     /// Remove the guest and its disks.
     Destroy,
     /// Copy the root disk of the guest, in whatever state it is, to a queued image.

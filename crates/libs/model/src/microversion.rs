@@ -96,6 +96,16 @@ pub mod feature {
     pub const EVACUATE_UNFORCED_NEVER: Feature = until(28);
     /// Evacuated servers stay off.
     pub const EVACUATE_STOPPED: Feature = since(95);
+    /// Volumes are attached to and detached from shelved servers.
+    pub const SHELVED_VOLUMES: Feature = since(20);
+    /// `addFixedIp` and `removeFixedIp`.
+    pub const FIXED_IP_ACTIONS: Feature = until(43);
+    /// Device tags of interfaces and volumes are shown.
+    pub const ATTACHMENT_TAG_SHOWN: Feature = since(70);
+    /// The NUMA topology of servers.
+    pub const SERVER_TOPOLOGY: Feature = since(78);
+    /// Attachments of volumes are changed without a swap.
+    pub const VOLUME_ATTACHMENT_UPDATE: Feature = since(85);
     /// Server tags.
     pub const SERVER_TAGS: Feature = since(26);
     /// Hypervisors' `cpu_info` is an object.

@@ -109,6 +109,10 @@ impl Host {
                 let guest = self.prepare(row, spec, newer).await?;
                 hypervisor.rebuild(&guest, *preserve_ephemeral).await?
             }
+            Order::Nics { spec } => {
+                let guest = self.prepare(row, spec, newer).await?;
+                hypervisor.set_nics(&guest).await?
+            }
             Order::Start => hypervisor.start(id).await?,
             Order::Stop { timeout_seconds } => hypervisor.stop(id, *timeout_seconds).await?,
             Order::RebootSoft { timeout_seconds } => hypervisor.reboot_soft(id, *timeout_seconds).await?,

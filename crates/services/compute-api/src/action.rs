@@ -14,10 +14,18 @@ use ferrostack_jobs::Enqueue;
 use ferrostack_model::{Error, Result, action::Action, auth::Secret, server::TaskState};
 use serde::Serialize;
 
+/// 409 if the server is locked against the caller.
+pub fn check_lock(server: &Server, admin: bool) -> Result<()> {
+    if server.locked && !admin {
+        return Err(Error::conflict(format!("Instance {} is locked", server.id)));
+    }
+    Ok(())
+}
+
 /// 409 if the server is locked against the caller or its state does not allow `action`.
 pub fn check(server: &Server, action: Action, admin: bool) -> Result<()> {
-    if action.rule().lock && server.locked && !admin {
-        return Err(Error::conflict(format!("Instance {} is locked", server.id)));
+    if action.rule().lock {
+        check_lock(server, admin)?;
     }
     action.check(&server.id, server.vm_state, server.task_state, server.launched_at.is_some())
 }

@@ -76,6 +76,9 @@ pub struct Port {
     /// Host it is bound to, or "".
     #[serde(default, rename = "binding:host_id")]
     pub host_id: String,
+    /// `ACTIVE`, `DOWN`, …
+    #[serde(default)]
+    pub status: String,
     /// Owner.
     #[serde(default)]
     pub project_id: String,
@@ -257,6 +260,11 @@ impl NetworkApi {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Replaces the addresses of a port: a list as its API shows it, where a subnet alone is any address of it.
+    pub async fn set_fixed_ips(&self, id: &str, addresses: &Value, request_id: Option<&str>) -> Result<Port> {
+        self.put_port(id, json!({"fixed_ips": addresses}), request_id).await
     }
 
     async fn put_port(&self, id: &str, port: Value, request_id: Option<&str>) -> Result<Port> {

@@ -12,6 +12,8 @@ mod builds;
 mod flavors;
 #[path = "it/hosts.rs"]
 mod hosts;
+#[path = "it/interfaces.rs"]
+mod interfaces;
 #[path = "it/jobs.rs"]
 mod jobs;
 #[path = "it/keypairs.rs"]
@@ -52,6 +54,8 @@ mod server_lists;
 mod server_reports;
 #[path = "it/server_states.rs"]
 mod server_states;
+#[path = "it/server_tags.rs"]
+mod server_tags;
 #[path = "it/servers.rs"]
 mod servers;
 #[path = "it/shelve.rs"]

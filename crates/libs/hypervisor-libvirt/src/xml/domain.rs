@@ -425,6 +425,7 @@ pub struct Controller {
 
 /// `<interface type='network'>`
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename = "interface")]
 pub struct Interface {
     /// `network`
     #[serde(rename = "@type")]

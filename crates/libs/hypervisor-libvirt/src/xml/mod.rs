@@ -4,6 +4,7 @@ pub mod backup;
 pub mod capabilities;
 pub mod domain;
 pub mod domain_capabilities;
+pub mod interfaces;
 pub mod metadata;
 pub mod migratable;
 pub mod network;

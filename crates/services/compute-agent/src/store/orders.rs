@@ -24,6 +24,7 @@ pub fn verb(order: &Order) -> &'static str {
         Order::RebootHard => "reboot_hard",
         Order::Destroy => "destroy",
         Order::Snapshot { .. } => "snapshot",
+        Order::Nics { .. } => "nics",
         Order::Change { change } => change.as_str(),
         Order::Migrate { part } => part.verb(),
     }
@@ -171,8 +172,12 @@ impl Ledger {
         guests::raise_in(&mut tx, host, &order.server_id, order.generation).await?;
         let spec = guest.and_then(|g| g.spec);
         match (&order.order, spec) {
-            (Order::Ensure { spec } | Order::Rebuild { spec, .. }, _) => {
-                guests::want_in(&mut tx, host, spec).await?
+            (Order::Ensure { spec } | Order::Rebuild { spec, .. }, _) | (Order::Nics { spec }, None) => {
+                guests::want_in(&mut tx, host, spec).await?;
+            }
+            (Order::Nics { spec }, Some(known)) => {
+                let spec = GuestSpec { power: known.power, ..(**spec).clone() };
+                guests::want_in(&mut tx, host, &spec).await?;
             }
             (Order::Start | Order::RebootSoft { .. } | Order::RebootHard, Some(spec)) => {
                 guests::power_in(&mut tx, host, spec, WantedPower::Running).await?;

@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_hypervisor::{
-    Guest, HostInfo, Hypervisor, PowerEvent, Rebuilds, SnapshotWish, States,
+    Guest, HostInfo, Hypervisor, Interfaces, PowerEvent, Rebuilds, SnapshotWish, States,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
@@ -83,6 +83,8 @@ impl Rebuilds for Filed {
 }
 
 impl States for Filed {}
+
+impl Interfaces for Filed {}
 
 pub struct Site {
     pub cloud: Cloud,

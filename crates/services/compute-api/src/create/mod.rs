@@ -3,6 +3,7 @@
 mod commit;
 mod devices;
 mod hints;
+mod interface;
 pub mod limits;
 pub mod names;
 mod networks;
@@ -10,6 +11,7 @@ mod place;
 mod request;
 
 pub use commit::Made;
+pub use interface::{Wanted, interface_network};
 
 use crate::{
     app::App,

@@ -40,7 +40,7 @@ fn on(network: &Network) -> NicRequest {
     NicRequest { network_id: Some(network.id.clone()), ..NicRequest::default() }
 }
 
-async fn available(app: &App, ctx: &Ctx) -> Result<Vec<Network>> {
+pub(super) async fn available(app: &App, ctx: &Ctx) -> Result<Vec<Network>> {
     let mut all = app.network.available(ctx.caller()?, &ctx.request_id).await?;
     // Who may not use outside networks is not offered them.
     if !ctx.may(EXTERNAL, &[("project_id", ctx.caller()?.project_id())]) {
@@ -148,7 +148,7 @@ async fn fixed_ip(app: &App, wish: &Wish, network: &Network, text: &str) -> Resu
 }
 
 /// Whether an address lies in `10.0.0.0/24`.
-fn inside(cidr: &str, ip: IpAddr) -> bool {
+pub(super) fn inside(cidr: &str, ip: IpAddr) -> bool {
     let Some((base, bits)) = cidr.split_once('/') else { return false };
     let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
     match (base, ip) {

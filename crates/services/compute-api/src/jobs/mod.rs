@@ -8,6 +8,7 @@ pub mod fault;
 pub mod give;
 pub mod guest;
 pub mod live_migrate;
+pub mod interface;
 pub mod order;
 pub mod ports;
 pub mod power;
@@ -15,6 +16,7 @@ pub mod rebuild;
 pub mod shelve;
 pub mod snapshot;
 pub mod unshelve;
+pub mod wait;
 
 use crate::app::App;
 use ferrostack_jobs::JobKind;
@@ -37,6 +39,8 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
         Box::new(unshelve::UnshelveHere::new()),
         Box::new(evacuate::Evacuate::new()),
         Box::new(live_migrate::LiveMigrate::new()),
+        Box::new(interface::Interface::attach()),
+        Box::new(interface::Interface::detach()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
     ];

@@ -3,6 +3,7 @@
 pub mod feed;
 pub mod guests;
 pub mod history;
+pub mod interfaces;
 pub mod ports;
 pub mod reclaim;
 pub mod returning;

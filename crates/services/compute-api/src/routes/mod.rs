@@ -25,13 +25,16 @@ mod security_groups;
 mod server_actions;
 mod server_create;
 mod server_diagnostics;
+mod server_external_events;
 mod server_filter;
 mod server_groups;
+mod server_interfaces;
 mod server_ips;
 mod server_metadata;
 mod server_migrations;
 mod server_password;
 mod server_tags;
+mod server_topology;
 mod servers;
 mod services;
 mod tenant_usage;
@@ -41,11 +44,14 @@ mod volumes;
 mod volumes_boot;
 
 pub use server_actions::names as server_action_names;
+mod volume_attachments;
 
 /// Every route of the compute API, below `/v2.1` (the edge maps the other prefixes to it).
 pub fn table() -> Vec<Route> {
     let parts = [
         versions::routes(),
+        volume_attachments::routes(),
+        volume_attachments::assisted(),
         flavors::routes(),
         extra_specs::routes(),
         flavor_access::routes(),
@@ -60,13 +66,16 @@ pub fn table() -> Vec<Route> {
         extensions::routes(),
         servers::routes(),
         server_create::routes(),
+        server_external_events::routes(),
         server_actions::routes(),
         server_metadata::routes(),
         server_tags::routes(),
         server_diagnostics::routes(),
         server_password::routes(),
+        server_topology::routes(),
         server_ips::routes(),
         server_groups::routes(),
+        server_interfaces::routes(),
         instance_actions::routes(),
         tenant_usage::routes(),
         migrations::routes(),

@@ -15,6 +15,7 @@ mod numbers;
 pub mod origin;
 pub mod quota;
 pub mod server_groups;
+pub mod server_nics;
 pub mod server_tags;
 pub mod servers;
 pub mod services;

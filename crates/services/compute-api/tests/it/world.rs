@@ -542,6 +542,7 @@ impl Agent {
             Order::RebootHard => "reboot-hard",
             Order::Destroy => "destroy",
             Order::Snapshot { .. } => "snapshot",
+            Order::Nics { .. } => "nics",
             Order::Change { change } => change.as_str(),
             Order::Migrate { part } => part.verb(),
         };
@@ -583,6 +584,18 @@ impl Agent {
                 }
             }
             Order::Migrate { part } => crate::live_world::part(state, &self.host, order, part)?,
+            Order::Nics { spec } if failing.is_none() => {
+                let guest = state.guests.get(&self.host).and_then(|g| g.get(&order.server_id)).copied();
+                state.specs.insert(order.server_id.clone(), (**spec).clone());
+                match guest {
+                    Some(power) => Outcome::Done { power },
+                    None => Outcome::Failed {
+                        message: "There is no such guest.".into(),
+                        details: String::new(),
+                        retry_elsewhere: false,
+                    },
+                }
+            }
             Order::Destroy => {
                 crate::live_world::forget(state, &self.host, &order.server_id);
                 let guests = state.guests.entry(self.host.clone()).or_default();

@@ -2,6 +2,7 @@
 
 mod console;
 mod deletion;
+mod fixed_ips;
 mod images;
 mod inside;
 mod live;
@@ -68,6 +69,7 @@ static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
         deletion::ACTIONS,
         inside::ACTIONS,
         lock::ACTIONS,
+        fixed_ips::ACTIONS,
     ]
     .concat()
 });
