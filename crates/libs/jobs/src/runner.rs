@@ -151,9 +151,11 @@ impl<C: std::marker::Send + Sync + ?Sized + 'static> Runner<C> {
                 }
                 Ok(Some(end)) => end,
                 Err(error) => {
-                    // The result could not be written (a deadlock, a database that is away): the step runs again.
+                    // The result could not be written (a deadlock, a database that is away), or nobody knows whether it
+                    // was: the row says which step runs next. What is in memory may be ahead of it, and is not written.
                     tracing::warn!(job = job.id, step = job.step, error = error.for_log(), "job not written");
-                    self.release(&job, Timestamp::now().plus_millis(self.options.lease_ms / 10)).await;
+                    // If this fails the lease runs out by itself.
+                    let _ = store::renew(&self.db, &job, self.options.lease_ms / 10).await;
                     return;
                 }
             };
