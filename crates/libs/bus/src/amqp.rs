@@ -7,9 +7,10 @@
 mod consume;
 mod dead;
 mod link;
+mod notify;
 mod publish;
 
-use crate::{Address, Bus, DeadLetter, Handler, Settle, Source, tuning::Tuning};
+use crate::{Address, Bus, DeadLetter, Handler, Settle, Source, Topic, tuning::Tuning};
 use async_trait::async_trait;
 use consume::Subscription;
 use ferrostack_model::{Error, Result, message::Envelope};
@@ -51,6 +52,10 @@ impl Drop for AmqpBus {
 impl Bus for AmqpBus {
     async fn publish(&self, to: &Address, message: &Envelope) -> Result<()> {
         self.publisher.send(&Parcel::new(to, message)?).await
+    }
+
+    async fn notify(&self, topic: &Topic, bodies: &[Vec<u8>]) -> Result<()> {
+        notify::send(&self.link, &self.publisher, topic, bodies).await
     }
 
     async fn consume(

@@ -13,7 +13,7 @@ mod tuning;
 
 pub use amqp::AmqpBus;
 pub use local::LocalBus;
-pub use topology::{Address, DEAD_LETTERS, DELIVERY_LIMIT, Source};
+pub use topology::{Address, DEAD_LETTERS, DELIVERY_LIMIT, Source, Topic};
 pub use tuning::Tuning;
 
 use async_trait::async_trait;
@@ -64,6 +64,10 @@ pub enum Settle {
 pub trait Bus: Send + Sync + 'static {
     /// Returns when the broker has the message safely. To a queue that nobody has declared: `Unavailable`.
     async fn publish(&self, to: &Address, message: &Envelope) -> Result<()>;
+
+    /// Tells whoever listens from outside: each body in order to the topic's queue, which is made if there is none.
+    /// Returns when the broker has all of them; after an error some may have arrived.
+    async fn notify(&self, topic: &Topic, bodies: &[Vec<u8>]) -> Result<()>;
 
     /// Consumes until `stop`; survives the broker's restarts. `prefetch` messages are handled at once at most.
     /// Returns when the queue exists and the first subscription stands.

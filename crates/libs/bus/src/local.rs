@@ -1,7 +1,7 @@
 //! The bus of the all-in-one: queues in this process. What is lost with the process the jobs send again.
 
 use crate::{
-    Address, Bus, DeadLetter, Handler, Settle, Source, Tuning, Verdict, deliver,
+    Address, Bus, DeadLetter, Handler, Settle, Source, Topic, Tuning, Verdict, deliver,
     metrics::{DEAD, PUBLISHED},
     topology::DELIVERY_LIMIT,
 };
@@ -26,6 +26,7 @@ struct State {
     queues: HashMap<String, (Sender, Receiver)>,
     fanouts: HashMap<&'static str, Vec<Sender>>,
     dead: Vec<(Address, Envelope)>,
+    notified: Vec<mpsc::UnboundedSender<(Topic, Vec<u8>)>>,
 }
 
 /// An in-process [`Bus`].
@@ -44,6 +45,13 @@ impl LocalBus {
     /// An empty bus with other times.
     pub fn with(tuning: Tuning) -> Self {
         Self { tuning, ..Self::default() }
+    }
+
+    /// Notifications from now on.
+    pub fn notifications(&self) -> mpsc::UnboundedReceiver<(Topic, Vec<u8>)> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state.lock().notified.push(sender);
+        receiver
     }
 
     fn queue(&self, name: String) -> (Sender, Receiver) {
@@ -105,6 +113,14 @@ impl Bus for LocalBus {
         let outcome = if result.is_ok() { "stored" } else { "unroutable" };
         PUBLISHED.with_label_values(&[to.class(), outcome]).inc();
         result
+    }
+
+    async fn notify(&self, topic: &Topic, bodies: &[Vec<u8>]) -> Result<()> {
+        let listens = |to: &mpsc::UnboundedSender<_>| {
+            bodies.iter().all(|body| to.send((topic.clone(), body.clone())).is_ok())
+        };
+        self.state.lock().notified.retain(listens);
+        Ok(())
     }
 
     async fn consume(

@@ -27,6 +27,17 @@ pub enum Address {
     Hosts,
 }
 
+/// Where notifications for others go: a topic exchange and the queue of that name, as oslo.messaging makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The exchange; Nova's is `nova`.
+    pub exchange: String,
+    /// Routing key and queue: `<topic>.<priority>`.
+    pub key: String,
+    /// Whether exchange and queue outlive the broker. Listeners must say the same.
+    pub durable: bool,
+}
+
 /// Where messages are consumed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {

@@ -1,9 +1,9 @@
 //! The driver: `Hypervisor` on libvirt.
 
+mod interfaces;
 mod job;
 mod migrate;
 mod rebuild;
-mod interfaces;
 mod states;
 
 use crate::connection::{Connection, RECONNECT, optional};

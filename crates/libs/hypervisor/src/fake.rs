@@ -3,8 +3,8 @@
 mod migrate;
 
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
-mod rebuild;
 mod interfaces;
+mod rebuild;
 mod states;
 
 use async_trait::async_trait;

@@ -13,4 +13,6 @@ pub mod testing;
 pub use job::{Job, State};
 pub use runner::{Runner, RunnerOptions};
 pub use step::{JobKind, Outcome, Send, Step, Verdict};
-pub use store::{Enqueue, enqueue, find, find_active, list, prune, supersede, wake, wake_if_silent};
+pub use store::{
+    Enqueue, active_data, enqueue, find, find_active, list, prune, supersede, wake, wake_if_silent,
+};

@@ -130,6 +130,17 @@ pub async fn find_active(db: &Db, target: &str) -> Result<Option<Job>> {
     .transpose()
 }
 
+/// What the target's active job knows, inside a transaction.
+pub async fn active_data(tx: &mut Tx, target: &str) -> Result<Option<Value>> {
+    let text: Option<String> =
+        sqlx::query_scalar("SELECT data FROM jobs WHERE target = $1 AND state IN ('active', 'undoing')")
+            .bind(target)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(db_error)?;
+    text.map(|t| serde_json::from_str(&t).map_err(|e| Error::internal(format!("jobs.data: {e}")))).transpose()
+}
+
 /// A job by id.
 pub async fn find(db: &Db, id: &str) -> Result<Option<Job>> {
     sqlx::query(concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1"))

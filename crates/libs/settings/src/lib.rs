@@ -12,6 +12,7 @@ mod image_quota;
 mod image_records;
 mod image_storage;
 mod image_transfers;
+mod notifications;
 mod sections;
 mod security;
 mod telemetry;
@@ -26,6 +27,7 @@ pub use image_quota::ImageQuota;
 pub use image_records::PropertyProtectionFormat;
 pub use image_storage::{ImageStorage, ImageStore, ImageStoreKind};
 pub use image_transfers::ImageTransfers;
+pub use notifications::Notifications;
 pub use sections::{
     Bus, Compute, Credentials, Database, Identity, Image, LimitModel, Log, LogFormat, Network, NetworkQuota,
     Quota, Scheduler, Tokens,

@@ -1,5 +1,6 @@
 //! The sections of the settings file.
 
+use crate::Notifications;
 use ferrostack_model::snapshot::SnapshotFormat;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -372,6 +373,8 @@ pub struct Compute {
     pub default_flavors: bool,
     /// Default quotas.
     pub quota: Quota,
+    /// Notifications for others.
+    pub notifications: Notifications,
     /// Overrides of policy rules.
     pub policy_file: Option<PathBuf>,
 }
@@ -400,6 +403,7 @@ impl Default for Compute {
             non_inheritable_image_properties: vec!["cache_in_nova".into(), "bittorrent".into()],
             default_flavors: true,
             quota: Quota::default(),
+            notifications: Notifications::default(),
             policy_file: None,
         }
     }

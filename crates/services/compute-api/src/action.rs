@@ -134,12 +134,13 @@ pub async fn begin_in<T: Serialize>(
     {
         actions::abandoned(tx, id, request, begin.interrupts).await?;
     }
-    actions::begin(tx, id, begin.name, asker).await?;
-    actions::event_begin(tx, id, asker.request_id, begin.event, server.host.as_deref()).await?;
     let data =
         serde_json::to_value(begin.data).map_err(|e| Error::internal(format!("encoding a job: {e}")))?;
     let request_id = Some(asker.request_id);
     let (kind, first_step) = (begin.kind, begin.first_step);
     let job = Enqueue { kind, first_step, target: id, data, request_id };
-    ferrostack_jobs::enqueue(tx, job).await.map(Some)
+    let job_id = ferrostack_jobs::enqueue(tx, job).await?;
+    actions::begin(tx, id, begin.name, asker).await?;
+    actions::event_begin(tx, id, asker.request_id, begin.event, server.host.as_deref()).await?;
+    Ok(Some(job_id))
 }

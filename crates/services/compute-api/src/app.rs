@@ -1,6 +1,6 @@
 //! What every handler and job reaches.
 
-use crate::{image::ImageApi, network::NetworkApi, reconcile::feed::HostsFeed};
+use crate::{image::ImageApi, network::NetworkApi, notify, reconcile::feed::HostsFeed};
 use ferrostack_bus::Bus;
 use ferrostack_client::ServiceClient;
 use ferrostack_db::Db;
@@ -72,6 +72,7 @@ impl App {
         stop: CancellationToken,
         timing: Timing,
     ) -> Result<Arc<Self>> {
+        notify::enable(settings.compute.notifications.enabled);
         let client = ServiceClient::new(&settings.credentials)?;
         Ok(Arc::new(Self {
             settings: settings.clone(),

@@ -14,6 +14,7 @@ pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod network;
+pub mod notify;
 mod password;
 pub mod placement;
 pub mod policy;
@@ -96,6 +97,7 @@ pub async fn start_work(app: &Arc<App>) -> Result<()> {
     tokio::spawn(reconcile::history::run(app.clone()));
     tokio::spawn(reconcile::shelved::run(app.clone()));
     tokio::spawn(reconcile::service_reports::run(app.clone()));
+    tokio::spawn(reconcile::notifications::run(app.clone()));
     Ok(())
 }
 

@@ -28,6 +28,8 @@ mod live_world;
 mod matrix;
 #[path = "it/migrations.rs"]
 mod migrations;
+#[path = "it/notifications.rs"]
+mod notifications;
 #[path = "it/oracle.rs"]
 mod oracle;
 #[path = "it/oracle_data.rs"]

@@ -1,7 +1,7 @@
 //! Publishing: mandatory, persistent, confirmed.
 
-use super::{broken, link::Link, link::timed_out};
-use crate::{Address, metrics::PUBLISHED};
+use super::{broken, link::Link, link::timed_out, notify::short};
+use crate::{Address, Topic, metrics::PUBLISHED};
 use ferrostack_model::{Error, ErrorKind, Result, message::Envelope};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
@@ -48,6 +48,16 @@ impl Parcel {
         }
         parcel.properties = properties;
         Ok(parcel)
+    }
+
+    /// A notification, with the properties that kombu reads.
+    pub(super) fn to_topic(to: &Topic, body: Vec<u8>) -> Result<Self> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/json".into())
+            .with_content_encoding("utf-8".into());
+        let (exchange, key) = (short(&to.exchange)?, short(&to.key)?);
+        Ok(Self { exchange, key, mandatory: true, class: "notifications", properties, body })
     }
 
     /// Any bytes.

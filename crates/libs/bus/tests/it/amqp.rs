@@ -1,6 +1,6 @@
 //! The contract on RabbitMQ, where `FERROSTACK_TEST_AMQP` names a vhost.
 
-use ferrostack_bus::{Address, AmqpBus, Bus, DEAD_LETTERS, Settle, Source, Verdict, contract};
+use ferrostack_bus::{Address, AmqpBus, Bus, DEAD_LETTERS, Settle, Source, Topic, Verdict, contract};
 use ferrostack_model::{ErrorKind, id};
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
@@ -146,4 +146,36 @@ async fn puts_fanout_letters_back() {
     contract::eventually("it comes again", || async { (handler.times(&message.id) == 2).then_some(()) })
         .await;
     stop.cancel();
+}
+
+/// A listener that declares exchange and queue as oslo.messaging does finds ours, with what came before it.
+#[tokio::test]
+async fn notifies_listeners_that_come_later() {
+    use lapin::options::{BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions};
+    let Some(url) = url() else { return };
+    let bus = connect(&url).await;
+    for durable in [false, true] {
+        let name = id::uuid();
+        let topic = Topic { exchange: format!("nova-{name}"), key: format!("{name}.info"), durable };
+        let bodies: Vec<Vec<u8>> = (0..50).map(|n| format!("{{\"n\": {n}}}").into_bytes()).collect();
+        bus.notify(&topic, &bodies[..20]).await.unwrap();
+        bus.notify(&topic, &bodies[20..]).await.unwrap();
+        let channel = raw(&url).await.create_channel().await.unwrap();
+        let options = QueueDeclareOptions { durable, ..Default::default() };
+        let queue = channel.queue_declare(topic.key.as_str().into(), options, Default::default()).await;
+        assert_eq!(queue.unwrap().message_count(), 50);
+        for body in &bodies {
+            let key = topic.key.as_str().into();
+            let got = channel.basic_get(key, BasicGetOptions::default()).await.unwrap().unwrap();
+            assert_eq!(&got.data, body);
+            assert_eq!(got.properties.content_type().as_ref().unwrap().as_str(), "application/json");
+            assert_eq!(got.properties.content_encoding().as_ref().unwrap().as_str(), "utf-8");
+            got.ack(BasicAckOptions::default()).await.unwrap();
+        }
+        channel.queue_delete(topic.key.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        channel
+            .exchange_delete(topic.exchange.as_str().into(), ExchangeDeleteOptions::default())
+            .await
+            .unwrap();
+    }
 }

@@ -4,6 +4,7 @@ pub mod feed;
 pub mod guests;
 pub mod history;
 pub mod interfaces;
+pub mod notifications;
 pub mod ports;
 pub mod reclaim;
 pub mod returning;

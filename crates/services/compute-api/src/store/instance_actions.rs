@@ -1,5 +1,6 @@
 //! What was done to a server, by the request that asked for it, and the events of the doing.
 
+use crate::notify::{self, Phase};
 use ferrostack_db::{Db, Tx, db_error, sqlx};
 use ferrostack_model::{Caller, Result, Timestamp};
 
@@ -109,8 +110,8 @@ pub async fn event_begin(
     .bind(host)
     .execute(&mut **tx)
     .await
-    .map(|_| ())
-    .map_err(db_error)
+    .map_err(db_error)?;
+    notify::event(tx, server_id, request_id, event, Phase::Start).await
 }
 
 /// How an event ended.
@@ -163,8 +164,12 @@ pub async fn event_end(
     .bind(i64::from(last))
     .execute(&mut **tx)
     .await
-    .map(|_| ())
-    .map_err(db_error)
+    .map_err(db_error)?;
+    let phase = match end.success {
+        true => Phase::End,
+        false => Phase::Error(end.details.unwrap_or_default(), end.traceback.unwrap_or_default()),
+    };
+    notify::event(tx, server_id, request_id, event, phase).await
 }
 
 /// Ends what a job left open that was taken over; `why` for the event's details.

@@ -11,6 +11,7 @@ pub mod keypairs;
 pub mod live_migration_wishes;
 pub mod migrations;
 pub mod move_claims;
+pub mod notifications;
 mod numbers;
 pub mod origin;
 pub mod quota;

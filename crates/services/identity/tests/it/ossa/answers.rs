@@ -127,6 +127,9 @@ impl Bus for Broken {
     async fn publish(&self, _: &Address, _: &Envelope) -> Result<()> {
         Err(Error::unavailable("the broker is gone"))
     }
+    async fn notify(&self, _: &ferrostack_bus::Topic, _: &[Vec<u8>]) -> ferrostack_model::Result<()> {
+        Ok(())
+    }
     async fn consume(
         &self,
         from: Source,
@@ -177,6 +180,9 @@ impl Bus for Recorder {
     async fn publish(&self, to: &Address, message: &Envelope) -> Result<()> {
         self.1.lock().unwrap().push(serde_json::to_string(message).unwrap());
         self.0.publish(to, message).await
+    }
+    async fn notify(&self, _: &ferrostack_bus::Topic, _: &[Vec<u8>]) -> ferrostack_model::Result<()> {
+        Ok(())
     }
     async fn consume(
         &self,
