@@ -10,7 +10,7 @@ impl Microversion {
     /// What a request without a version header gets.
     pub const MIN: Self = Self(1);
     /// The advertised maximum: nothing that exists in the project is missing below it.
-    pub const MAX: Self = Self(101);
+    pub const MAX: Self = Self(104);
 
     /// Whether this version includes `feature`.
     pub fn has(self, feature: Feature) -> bool {
