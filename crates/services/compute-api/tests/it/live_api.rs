@@ -125,8 +125,8 @@ async fn refusals_are_novas() {
         assert_eq!(refused, format!("Compute service of {other} is unavailable at this time."));
         down(admin(11), other, false).await;
         // States and locks.
-        member.post(&action, json!({"lock": null})).await;
-        member.post(&action, json!({"os-stop": null})).await;
+        member.post(&action, json!({"os-stop": null})).await.expect(202);
+        member.post(&action, json!({"lock": null})).await.expect(202);
         let stopped = becomes(member, &id, "SHUTOFF").await;
         assert_eq!(stopped["status"], "SHUTOFF");
         let refused = admin(34).post(&action, live_wish(34, Value::Null)).await.fault(409);
