@@ -89,7 +89,7 @@ impl Peer {
                 .lines()
                 .filter(|l| l.len() == 4)
                 .filter_map(|l| u32::from_str_radix(l, 16).ok())
-                .last()?;
+                .next_back()?;
             (said >= least).then_some(said)
         })
         .await

@@ -608,7 +608,7 @@ impl Step<App> for Depart {
             return Ok(Outcome::next());
         }
         match resolve::step(app, job, &mut data).await? {
-            resolve::Found::Wait(outcome) => Ok(outcome),
+            resolve::Found::Wait(outcome) => Ok(*outcome),
             resolve::Found::Moved(power) => resolve::switch(app, job, data, power).await,
             resolve::Found::Stayed => Outcome::next().data(&data),
             resolve::Found::Nowhere => {
@@ -640,13 +640,13 @@ impl Step<App> for Settle {
             return Ok(Outcome::next());
         }
         match resolve::step(app, job, &mut data).await? {
-            resolve::Found::Wait(outcome) => Ok(outcome),
+            resolve::Found::Wait(outcome) => Ok(*outcome),
             resolve::Found::Moved(power) => resolve::switch(app, job, data, power).await,
             resolve::Found::Stayed => {
                 let why = data.fault.clone();
                 let message = why.as_ref().map_or("The guest stayed on its host.", |f| f.message.as_str());
                 let private = why.as_ref().map_or("", |f| f.private.as_str()).to_owned();
-                fail(data, ErrorKind::Internal, &message.to_owned(), &private)
+                fail(data, ErrorKind::Internal, message, &private)
             }
             resolve::Found::Nowhere => {
                 data.gone = true;

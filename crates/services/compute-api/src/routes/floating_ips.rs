@@ -41,7 +41,7 @@ pub fn routes() -> Vec<Route> {
     rows.into_iter().map(|row| row.window(WINDOW)).collect()
 }
 
-fn own<'a>(ctx: &'a Ctx) -> Result<[(&'static str, &'a str); 1]> {
+fn own(ctx: &Ctx) -> Result<[(&'static str, &str); 1]> {
     Ok([("project_id", ctx.caller()?.project_id())])
 }
 

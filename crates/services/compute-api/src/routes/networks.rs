@@ -48,7 +48,7 @@ async fn one(app: &App, ctx: &Ctx, id: &str) -> Result<Value> {
     }
 }
 
-fn own<'a>(ctx: &'a Ctx) -> Result<[(&'static str, &'a str); 1]> {
+fn own(ctx: &Ctx) -> Result<[(&'static str, &str); 1]> {
     Ok([("project_id", ctx.caller()?.project_id())])
 }
 

@@ -76,7 +76,7 @@ fn attachable(ctx: &Ctx, server: &Server) -> Result<()> {
         server.vm_state,
         VmState::Active | VmState::Paused | VmState::Stopped | VmState::Resized | VmState::SoftDeleted
     );
-    if !fits && !(shelved && ctx.version.has(feature::SHELVED_VOLUMES)) {
+    if !(fits || shelved && ctx.version.has(feature::SHELVED_VOLUMES)) {
         return wrong("vm_state", server.vm_state.as_str());
     }
     match server.task_state {

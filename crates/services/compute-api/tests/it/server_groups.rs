@@ -309,7 +309,7 @@ async fn hints_reach_the_scheduler_with_the_hosts_they_mean() {
         let answer = member.post("/servers", hinted(hints)).await.expect(202);
         becomes(member, answer["server"]["id"].as_str().unwrap(), "ACTIVE").await;
         let asked = world.state.lock().requests.last().cloned().unwrap();
-        assert_eq!(asked.hints["same_host"], [first.clone()]);
+        assert_eq!(asked.hints["same_host"], std::slice::from_ref(&first));
         assert_eq!(asked.hints["query"], ["[\"=\", \"$host\", \"x\"]"]);
         assert_eq!(asked.hints["cidr"], ["/25"]);
         assert_eq!(json!(asked.hosts_of), json!({first: host}));

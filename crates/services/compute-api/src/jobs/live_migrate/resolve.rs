@@ -68,13 +68,19 @@ impl Resolving {
 /// What [`step`] found.
 pub enum Found {
     /// Nothing yet.
-    Wait(Outcome),
+    Wait(Box<Outcome>),
     /// The destination has the guest, in this state.
     Moved(PowerState),
     /// The source has it, and nothing of it is left on the destination.
     Stayed,
     /// Neither has it.
     Nowhere,
+}
+
+impl From<Outcome> for Found {
+    fn from(outcome: Outcome) -> Self {
+        Self::Wait(Box::new(outcome))
+    }
 }
 
 /// Asks on. The source is told to stop first, so that what the destination says afterwards holds.
@@ -96,7 +102,7 @@ async fn source(app: &App, job: &Job, data: &mut Data) -> Result<Found> {
     // An order of the sending that came before this asking does not count.
     if !data.resolving.at_source {
         data.resolving.at_source = true;
-        return order(app, job, data, &host, PartOf::Plain(stop)).await.map(Found::Wait);
+        return order(app, job, data, &host, PartOf::Plain(stop)).await.map(Found::from);
     }
     let word = match data.order.news(app, job).await? {
         News::Done(PowerState::NoState) => Word::Gone,
@@ -113,9 +119,9 @@ async fn source(app: &App, job: &Job, data: &mut Data) -> Result<Found> {
             Word::Silent
         }
         News::Silent => Word::Silent,
-        News::Repeat => return order(app, job, data, &host, PartOf::Plain(stop)).await.map(Found::Wait),
-        News::Ask => return wait(job, data, true).map(Found::Wait),
-        News::Wait => return wait(job, data, false).map(Found::Wait),
+        News::Repeat => return order(app, job, data, &host, PartOf::Plain(stop)).await.map(Found::from),
+        News::Ask => return wait(job, data, true).map(Found::from),
+        News::Wait => return wait(job, data, false).map(Found::from),
     };
     data.resolving.source = word;
     data.order = Pending::default();
@@ -127,7 +133,7 @@ async fn destination(app: &App, job: &Job, data: &mut Data) -> Result<Found> {
     let settle = |spec| Part::Settle { spec };
     if !data.resolving.at_destination {
         data.resolving.at_destination = true;
-        return order(app, job, data, &host, PartOf::WithSpec(&settle)).await.map(Found::Wait);
+        return order(app, job, data, &host, PartOf::WithSpec(&settle)).await.map(Found::from);
     }
     let ended = match (data.order.news(app, job).await?, data.resolving.source) {
         (News::Done(PowerState::NoState), Word::Gone) => Ended::Nowhere,
@@ -143,13 +149,13 @@ async fn destination(app: &App, job: &Job, data: &mut Data) -> Result<Found> {
             data.resolving = Resolving::default();
             data.order = Pending::default();
             let due = ferrostack_model::Timestamp::now().plus_millis(app.timing.inquiry_ms);
-            return Outcome::wait(due).data(data).map(Found::Wait);
+            return Outcome::wait(due).data(data).map(Found::from);
         }
         (News::Repeat, _) => {
-            return order(app, job, data, &host, PartOf::WithSpec(&settle)).await.map(Found::Wait);
+            return order(app, job, data, &host, PartOf::WithSpec(&settle)).await.map(Found::from);
         }
-        (News::Ask, _) => return wait(job, data, true).map(Found::Wait),
-        (News::Wait, _) => return wait(job, data, false).map(Found::Wait),
+        (News::Ask, _) => return wait(job, data, true).map(Found::from),
+        (News::Wait, _) => return wait(job, data, false).map(Found::from),
     };
     data.resolving.ended = Some(ended);
     Ok(match ended {
