@@ -1,5 +1,7 @@
 //! A guest's domain definition: from what the control plane wants to libvirt's XML.
 
+pub mod rescue;
+
 use crate::files::GuestFiles;
 use crate::hardware::{Bus, is_q35, unsupported};
 pub use crate::hardware::{Hardware, HostTraits};
@@ -290,6 +292,7 @@ fn disks(guest: &Guest, files: &GuestFiles, hardware: &Hardware, traits: &HostTr
             source: FileSource { file: path.to_string_lossy().into_owned() },
             target: names.target(bus)?,
             readonly: cdrom.then_some(Empty {}),
+            boot: None,
         })
     };
     let mut disks = vec![match hardware.cdrom {

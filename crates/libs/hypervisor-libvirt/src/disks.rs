@@ -33,7 +33,7 @@ pub async fn ensure(guest: &Guest, files: &GuestFiles, hardware: &Hardware) -> R
         None => root_size(flavor.root_gb, base)?,
     };
     if !files.root_disk().exists() {
-        overlay(base, size, files).await?;
+        overlay(base, size, files, &files.root_disk()).await?;
     }
     if flavor.ephemeral_gb > 0 && !files.ephemeral().exists() {
         let bytes = bytes_of(flavor.ephemeral_gb, GIB)?;
@@ -85,7 +85,8 @@ pub fn root_size(root_gb: u64, base: &BaseImage) -> Result<u64> {
     Ok(size)
 }
 
-async fn overlay(base: &BaseImage, size: u64, files: &GuestFiles) -> Result<()> {
+/// Makes an overlay of `size` bytes on `base` at `target`.
+pub(crate) async fn overlay(base: &BaseImage, size: u64, files: &GuestFiles, target: &Path) -> Result<()> {
     let format = match base.format.as_str() {
         "qcow2" => "qcow2",
         "raw" => "raw",
@@ -95,10 +96,9 @@ async fn overlay(base: &BaseImage, size: u64, files: &GuestFiles) -> Result<()> 
         .path
         .canonicalize()
         .map_err(|e| Error::internal(format!("the base image {}: {e}", base.path.display())))?;
-    let target = files.root_disk();
-    let command = overlay_command(&base, format, &crate::files::part(&target), size);
+    let command = overlay_command(&base, format, &crate::files::part(target), size);
     run(command, "qemu-img create", Some(64 * MIB)).await?;
-    finish(files, &target)
+    finish(files, target)
 }
 
 /// Makes a root disk: both formats are said, paths are absolute and so no options.

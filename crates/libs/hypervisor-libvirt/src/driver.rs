@@ -4,6 +4,7 @@ mod interfaces;
 mod job;
 mod migrate;
 mod rebuild;
+mod rescue;
 mod states;
 
 use crate::connection::{Connection, RECONNECT, optional};

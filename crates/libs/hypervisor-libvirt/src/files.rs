@@ -22,6 +22,8 @@ pub struct GuestFiles {
 
 /// The suffix of files that are being made; they are void after a crash.
 const PART: &str = ".part";
+/// How names of files of rescues begin.
+const RESCUE: &str = "rescue-";
 
 impl Instances {
     /// `state_dir/instances`, made if it is not there.
@@ -198,6 +200,23 @@ impl GuestFiles {
     /// `BadRequest` if `name` is not a UUID: anything else could name another place.
     pub fn marker(&self, name: &str) -> Result<PathBuf> {
         Ok(self.dir.join(format!("{}{PART}", canonical_id(name)?)))
+    }
+
+    /// A file of the rescue with this number: its `disk`, the `base` of that, `kernel`, `ramdisk`.
+    pub fn rescue(&self, tag: i64, what: &str) -> PathBuf {
+        self.dir.join(format!("{RESCUE}{tag}.{what}"))
+    }
+
+    /// Removes the files of every rescue.
+    pub fn remove_rescue(&self) -> Result<()> {
+        let fail = |e| Error::internal(format!("removing rescue files of {}: {e}", self.dir.display()));
+        for entry in fs::read_dir(&self.dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_name().to_string_lossy().starts_with(RESCUE) {
+                remove_file(&entry.path()).map_err(fail)?;
+            }
+        }
+        Ok(())
     }
 
     /// The serial console's log.

@@ -135,7 +135,7 @@ pub fn is_q35(machine: &str) -> bool {
     machine == "q35" || machine.starts_with("pc-q35")
 }
 
-fn disk_bus(property: &str, name: &str, q35: bool) -> Result<Bus> {
+pub(crate) fn disk_bus(property: &str, name: &str, q35: bool) -> Result<Bus> {
     Ok(match name {
         "virtio" => Bus { name: "virtio", prefix: "vd", room: 20 },
         "scsi" => Bus { name: "scsi", prefix: "sd", room: 20 },

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
-use crate::{Guest, Hypervisor};
+use crate::{Guest, Hypervisor, Rescue};
 use ferrostack_model::{Error, ErrorKind, guest::WantedPower, host::GuestState, server::PowerState};
 
 fn ok<T>(what: &str, result: Result<T, Error>) -> T {
@@ -28,6 +28,7 @@ pub async fn hypervisor_contract(h: &dyn Hypervisor, make_guest: impl Fn(&str, i
     life(h, &make_guest).await;
     rebuild(h, &make_guest).await;
     states(h, &make_guest).await;
+    rescue(h, &make_guest).await;
     at_once(h, &make_guest).await;
 }
 
@@ -168,6 +169,41 @@ async fn rebuild(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
         PowerState::Running
     );
     ok("destroy at the end", h.destroy(&id).await);
+    assert_eq!(state(h, &id).await, None);
+}
+
+/// A guest in and out of rescue, each call twice; and gone in the middle of it.
+async fn rescue(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let guest = make_guest(&id, 1);
+    let rescue = |tag, properties: &[(&str, &str)]| {
+        let mut image = guest.spec.image.clone();
+        image.properties = properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (base, kernel, ramdisk) = (guest.base.clone(), guest.kernel.clone(), guest.ramdisk.clone());
+        Rescue { tag, image, base, kernel, ramdisk, timeout_seconds: 0 }
+    };
+    ok("ensure", h.ensure(&guest).await);
+    let ways: [&[(&str, &str)]; 3] =
+        [&[], &[("hw_rescue_device", "disk")], &[("hw_rescue_device", "cdrom"), ("hw_rescue_bus", "usb")]];
+    for (n, way) in ways.into_iter().enumerate() {
+        let rescue = rescue(n as i64 + 2, way);
+        for round in ["rescue", "rescue again"] {
+            assert_eq!(ok(round, h.rescue(&guest, &rescue).await), PowerState::Running, "{way:?}");
+            expect_state(h, &id, 1, PowerState::Running).await;
+        }
+        for round in ["unrescue", "unrescue again"] {
+            assert_eq!(ok(round, h.unrescue(&guest).await), PowerState::Running, "{way:?}");
+            expect_state(h, &id, 1, PowerState::Running).await;
+        }
+        assert_eq!(ok("hard reboot", h.reboot_hard(&guest).await), PowerState::Running);
+    }
+    ok("stop", h.stop(&id, 0).await);
+    let last = rescue(9, &[]);
+    assert_eq!(ok("rescue of a stopped guest", h.rescue(&guest, &last).await), PowerState::Running);
+    // While it is rescued it may go down by itself, or its host.
+    ok("stop in rescue", h.stop(&id, 0).await);
+    assert_eq!(ok("start in rescue", h.start(&id).await), PowerState::Running);
+    ok("destroy in rescue", h.destroy(&id).await);
     assert_eq!(state(h, &id).await, None);
 }
 

@@ -140,6 +140,9 @@ struct FakeGuest {
     /// Its memory is on disk.
     #[serde(default)]
     saved: bool,
+    /// Number of the rescue it runs from.
+    #[serde(default)]
+    rescue: Option<i64>,
     /// The image of its root disk.
     #[serde(default)]
     image: String,
@@ -422,6 +425,7 @@ impl Hypervisor for FakeHypervisor {
                     gib => gib.saturating_mul(1 << 30),
                 },
                 saved: false,
+                rescue: None,
                 image: spec.image.id.clone(),
                 ephemeral: spec.generation,
             });

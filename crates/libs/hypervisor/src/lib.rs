@@ -8,12 +8,14 @@ pub mod fake;
 mod interfaces;
 mod migrate;
 mod rebuild;
+mod rescue;
 mod snapshot;
 mod states;
 
 pub use interfaces::Interfaces;
 pub use migrate::{LiveMigration, block_fits};
 pub use rebuild::Rebuilds;
+pub use rescue::Rescue;
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
 pub use states::{States, unsupported};
 

@@ -1,5 +1,6 @@
 //! What a hypervisor does with a guest that is there, beside starting and stopping it.
 
+use crate::{Guest, Rescue};
 use async_trait::async_trait;
 use ferrostack_model::{
     Error, ErrorKind, Result, auth::Secret, diagnostics::Diagnostics, server::PowerState,
@@ -42,6 +43,17 @@ pub trait States: Send + Sync + 'static {
     /// What the guest uses of its host.
     async fn diagnostics(&self, _server_id: &str) -> Result<Diagnostics> {
         Err(unsupported("diagnostics"))
+    }
+
+    /// Shuts the guest down and starts it from a rescue disk, its own root disk beside that. A guest that runs from the
+    /// rescue disk of this number is left alone.
+    async fn rescue(&self, _guest: &Guest, _rescue: &Rescue) -> Result<PowerState> {
+        Err(unsupported("rescue"))
+    }
+
+    /// Starts the guest from its own root disk again, and removes what was only for the rescue.
+    async fn unrescue(&self, _guest: &Guest) -> Result<PowerState> {
+        Err(unsupported("unrescue"))
     }
 
     /// Starts the guest with the memory that was written to disk, or afresh if there is none.

@@ -1,6 +1,6 @@
 //! Changes of a guest that is there: what one order does to it beside starting and stopping.
 
-use crate::auth::Secret;
+use crate::{auth::Secret, image::ImageSource};
 use serde::{Deserialize, Serialize};
 
 /// What an agent shall do to a guest. Level-triggered: each may come twice or late.
@@ -22,6 +22,28 @@ pub enum GuestChange {
         /// The new password.
         password: Secret,
     },
+    /// Start it from another image, its own root disk beside that.
+    Rescue {
+        /// What it is started from.
+        rescue: Box<RescueSpec>,
+    },
+    /// Start it from its own root disk again.
+    Unrescue,
+}
+
+/// What a guest is rescued with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescueSpec {
+    /// The image of the rescue disk.
+    pub image: ImageSource,
+    /// Direct kernel boot.
+    pub kernel: Option<ImageSource>,
+    /// Initial ramdisk of a direct kernel boot.
+    pub ramdisk: Option<ImageSource>,
+    /// The rescue system's admin password.
+    pub admin_pass: Option<Secret>,
+    /// Seconds the guest has to shut down before.
+    pub timeout_seconds: u32,
 }
 
 /// Fault of a password that could not be set because nobody inside the guest listens.
@@ -36,6 +58,8 @@ impl GuestChange {
             Self::Suspend => "suspend",
             Self::Resume => "resume",
             Self::SetPassword { .. } => "set_password",
+            Self::Rescue { .. } => "rescue",
+            Self::Unrescue => "unrescue",
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Performed {
 }
 
 /// What an attempt may end with beside success.
-enum Trouble {
+pub(crate) enum Trouble {
     Failed(Error),
     Interrupted,
 }
@@ -128,7 +128,7 @@ impl Host {
                 self.shared.files.remove_config_drive(id).await?;
                 PowerState::NoState
             }
-            Order::Change { change } => self.change(id, change).await?,
+            Order::Change { change } => self.change(row, change, newer).await?,
             // Not here: [`Self::outcome`].
             Order::Migrate { .. } => PowerState::NoState,
             Order::Snapshot { snapshot } => {
@@ -142,7 +142,7 @@ impl Host {
     }
 
     /// The guest with its files on disk. Waiting for them ends when something newer comes.
-    async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         row: &OrderRow,
         spec: &GuestSpec,

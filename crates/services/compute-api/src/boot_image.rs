@@ -1,7 +1,12 @@
 //! The image a server boots from, with its kernel and ramdisk, against the flavor: what every request asks that gives a
 //! server an image (create, rebuild) or a flavor (resize).
 
-use crate::{app::App, image::Image, store::flavors::Flavor};
+use crate::{
+    app::App,
+    image::Image,
+    jobs::power::RescueImages,
+    store::{flavors::Flavor, servers::Server},
+};
 use ferrostack_http::Ctx;
 use ferrostack_model::{Error, ErrorKind, Result, guest_hardware::GuestHardware, id, image::ImageSource};
 
@@ -76,6 +81,41 @@ pub async fn check_as(
         kernel,
         ramdisk,
     })
+}
+
+/// What a server is rescued with, if an image is named.
+///
+/// # Errors
+/// `BadRequest` in Nova's words if the caller sees no such image, or nothing can be started from it.
+pub async fn rescue(app: &App, ctx: &Ctx, image_id: &str, server: &Server) -> Result<RescueImages> {
+    let refused = || Error::bad_request(format!("Requested rescue image '{image_id}' is not supported"));
+    let image = app.image.get(image_id, ctx.caller()?, &ctx.request_id).await.map_err(|e| match e.kind {
+        ErrorKind::NotFound | ErrorKind::BadRequest => refused(),
+        _ => e,
+    })?;
+    let property = |name: &str| image.source.properties.get(name).map(String::as_str);
+    // An image of volumes has no data of its own.
+    if property("img_block_device_mapping").is_some_and(|v| !v.is_empty() && v != "[]") {
+        return Err(refused());
+    }
+    bootable(&image)?;
+    GuestHardware::of(&server.flavor, &image.source.properties)?;
+    let mut extra: [Option<ImageSource>; 2] = [None, None];
+    for (slot, name) in extra.iter_mut().zip(["kernel_id", "ramdisk_id"]) {
+        let Some(wanted) = property(name).filter(|v| !v.is_empty() && *v != "nokernel") else { continue };
+        if !id::is_uuid_like(wanted) {
+            return Err(refused());
+        }
+        let part = get(app, ctx, wanted, &format!("Image {wanted} could not be found.")).await?;
+        active(&part)?;
+        *slot = Some(part.source);
+    }
+    let loaded = extra.iter().flatten().fold(0u64, |sum, part| sum.saturating_add(part.size));
+    if loaded > server.flavor.ram_mb.saturating_mul(MIB) {
+        return Err(too_little_memory());
+    }
+    let [kernel, ramdisk] = extra;
+    Ok(RescueImages { image: image.source, kernel, ramdisk })
 }
 
 fn too_little_memory() -> Error {

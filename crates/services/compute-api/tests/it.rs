@@ -54,6 +54,10 @@ mod server_images;
 mod server_lists;
 #[path = "it/server_reports.rs"]
 mod server_reports;
+#[path = "it/server_rescue.rs"]
+mod server_rescue;
+#[path = "it/server_state_matrix.rs"]
+mod server_state_matrix;
 #[path = "it/server_states.rs"]
 mod server_states;
 #[path = "it/server_tags.rs"]

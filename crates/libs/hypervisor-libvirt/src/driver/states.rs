@@ -4,7 +4,7 @@ use super::{LibvirtHypervisor, Shared};
 use crate::connection::{CallError, CallResult, already};
 use crate::{diagnostics, guests, power};
 use async_trait::async_trait;
-use ferrostack_hypervisor::States;
+use ferrostack_hypervisor::{Guest, Rescue, States};
 use ferrostack_model::auth::Secret;
 use ferrostack_model::diagnostics::Diagnostics;
 use ferrostack_model::guest_change::NO_GUEST_AGENT;
@@ -135,6 +135,18 @@ impl States for LibvirtHypervisor {
             .connection
             .call(what, move |connect| diagnostics::of_domain(&guests::get(connect, &id)?, hypervisor))
             .await
+    }
+
+    async fn rescue(&self, guest: &Guest, rescue: &Rescue) -> Result<PowerState> {
+        let (guest, rescue) = (guest.clone(), rescue.clone());
+        let id = guest.spec.server_id.clone();
+        self.run(&id, |shared, id| async move { shared.rescue(&guest, &rescue, &id).await }).await
+    }
+
+    async fn unrescue(&self, guest: &Guest) -> Result<PowerState> {
+        let guest = guest.clone();
+        let id = guest.spec.server_id.clone();
+        self.run(&id, |shared, id| async move { shared.unrescue(&guest, &id).await }).await
     }
 
     async fn resume(&self, server_id: &str) -> Result<PowerState> {

@@ -371,6 +371,17 @@ pub struct Disk {
     /// The guest cannot write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readonly: Option<Empty>,
+    /// Its place among what is booted from, where devices say so one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootOrder>,
+}
+
+/// `<boot order=''/>` of a device.
+#[derive(Clone, Debug, Serialize)]
+pub struct BootOrder {
+    /// From 1.
+    #[serde(rename = "@order")]
+    pub order: u32,
 }
 
 /// `<driver>` of a disk.

@@ -18,6 +18,7 @@ mod migrate;
 mod networks;
 mod properties;
 mod rebuild;
+mod rescue;
 mod restart;
 mod snapshots;
 mod support;

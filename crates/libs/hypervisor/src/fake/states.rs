@@ -1,7 +1,7 @@
 //! States of fake guests.
 
 use super::{FakeGuest, FakeHypervisor, Operation};
-use crate::States;
+use crate::{Guest, Rescue, States};
 use async_trait::async_trait;
 use ferrostack_model::{
     Error, Result,
@@ -120,6 +120,28 @@ impl States for FakeHypervisor {
             });
         }
         self.after(after, told).await
+    }
+
+    async fn rescue(&self, guest: &Guest, rescue: &Rescue) -> Result<PowerState> {
+        let tag = rescue.tag;
+        self.alter(&guest.spec.server_id, move |guest| {
+            if guest.rescue != Some(tag) || guest.power != PowerState::Running {
+                guest.rescue = Some(tag);
+                guest.boot();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn unrescue(&self, guest: &Guest) -> Result<PowerState> {
+        self.alter(&guest.spec.server_id, |guest| {
+            if guest.rescue.take().is_some() || guest.power != PowerState::Running {
+                guest.boot();
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn resume(&self, server_id: &str) -> Result<PowerState> {

@@ -9,8 +9,8 @@ pub use images::blocking;
 
 use crate::store::Ledger;
 use ferrostack_client::ServiceClient;
-use ferrostack_hypervisor::Guest;
-use ferrostack_model::{Error, Result, guest::GuestSpec, id, image::ImageSource};
+use ferrostack_hypervisor::{Guest, Rescue};
+use ferrostack_model::{Error, Result, guest::GuestSpec, guest_change::RescueSpec, id, image::ImageSource};
 use ferrostack_settings::Settings;
 use images::Images;
 use snapshots::Snapshots;
@@ -66,6 +66,21 @@ impl Files {
     /// Has an image ready for guests to come.
     pub async fn cache(&self, image: &ImageSource, request_id: Option<&str>) -> Result<()> {
         self.images.file(image, request_id).await.map(|_| ())
+    }
+
+    /// The files of a rescue.
+    pub async fn rescue(
+        &self,
+        spec: &RescueSpec,
+        rescue: Rescue,
+        request_id: Option<&str>,
+    ) -> Result<Rescue> {
+        let base = Some(self.images.disk(&spec.image, request_id).await?);
+        let file = async |source: &Option<ImageSource>| match source {
+            Some(source) => self.images.file(source, request_id).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Rescue { base, kernel: file(&spec.kernel).await?, ramdisk: file(&spec.ramdisk).await?, ..rescue })
     }
 
     async fn make_config_drive(&self, spec: &GuestSpec) -> Result<PathBuf> {

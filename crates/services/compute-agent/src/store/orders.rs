@@ -243,7 +243,7 @@ impl Ledger {
         let mut tx = self.db().begin_write().await?;
         sqlx::query(
             "UPDATE orders SET state = 'closed', outcome = $4, unsent = 1, closed_at = $5,
-                 body = CASE WHEN verb = 'set_password' THEN '' ELSE body END
+                 body = CASE WHEN verb IN ('set_password', 'rescue') THEN '' ELSE body END
              WHERE host = $1 AND server_id = $2 AND seq = $3",
         )
         .bind(&row.host)

@@ -2,7 +2,7 @@
 
 use crate::{
     cloud::{Cloud, HOST, ensure, eventually, uuid},
-    orders::{done, running},
+    orders::{done, rescue, running},
 };
 use ferrostack_bus::{Address, Bus};
 use ferrostack_hypervisor::{
@@ -33,6 +33,8 @@ fn kinds(id: &str, generation: i64) -> Vec<(Order, Operation, Outcome)> {
         (change(GuestChange::Unpause), Operation::State, running()),
         (change(GuestChange::Suspend), Operation::State, done(PowerState::Shutdown)),
         (change(GuestChange::Resume), Operation::State, running()),
+        (change(rescue(id)), Operation::State, running()),
+        (change(GuestChange::Unrescue), Operation::State, running()),
         (Order::Destroy, Operation::Destroy, done(PowerState::NoState)),
     ]
 }

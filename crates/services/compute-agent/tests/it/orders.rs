@@ -8,8 +8,9 @@ use ferrostack_hypervisor::{
 };
 use ferrostack_model::{
     ErrorKind, Timestamp,
+    auth::Secret,
     guest::WantedPower,
-    guest_change::GuestChange,
+    guest_change::{GuestChange, RescueSpec},
     message::{AgentOrder, Envelope, Order, Outcome},
     server::PowerState,
 };
@@ -20,6 +21,13 @@ pub fn done(power: PowerState) -> Outcome {
 
 pub fn running() -> Outcome {
     done(PowerState::Running)
+}
+
+/// The order to rescue a guest with its own image.
+pub fn rescue(id: &str) -> GuestChange {
+    let image = spec(id, 1).image;
+    let rescue = RescueSpec { image, kernel: None, ramdisk: None, admin_pass: None, timeout_seconds: 0 };
+    GuestChange::Rescue { rescue: Box::new(rescue) }
 }
 
 fn is_failed(outcome: &Outcome, elsewhere: bool) -> bool {
@@ -40,6 +48,14 @@ async fn every_order_is_carried_out_and_answered() {
         (Order::Change { change: GuestChange::Unpause }, running()),
         (Order::Change { change: GuestChange::Suspend }, done(PowerState::Shutdown)),
         (Order::Change { change: GuestChange::Resume }, running()),
+        (Order::Change { change: rescue(&id) }, running()),
+        (Order::Change { change: GuestChange::Unrescue }, running()),
+        (
+            Order::Change {
+                change: GuestChange::SetPassword { user: "root".into(), password: Secret("x".into()) },
+            },
+            running(),
+        ),
         (Order::Destroy, done(PowerState::NoState)),
     ];
     for (i, (order, expected)) in orders.into_iter().enumerate() {

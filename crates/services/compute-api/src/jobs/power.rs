@@ -19,7 +19,8 @@ use ferrostack_jobs::{Job, JobKind, Outcome, Step};
 use ferrostack_model::{
     Error, ErrorKind, Result, Timestamp,
     action::Action,
-    guest_change::GuestChange,
+    guest_change::{GuestChange, RescueSpec},
+    image::ImageSource,
     message::Order,
     server::{PowerState, TaskState, VmState},
 };
@@ -54,6 +55,10 @@ pub enum Verb {
     SoftDelete,
     /// `restore`
     Restore,
+    /// `rescue`
+    Rescue,
+    /// `unrescue`
+    Unrescue,
 }
 
 impl Verb {
@@ -70,6 +75,8 @@ impl Verb {
             Self::Password => "changePassword",
             Self::SoftDelete => "soft_delete",
             Self::Restore => "restore",
+            Self::Rescue => "rescue",
+            Self::Unrescue => "unrescue",
         }
     }
     /// Name of its event in instance actions.
@@ -85,6 +92,8 @@ impl Verb {
             Self::Password => "compute_set_admin_password",
             Self::SoftDelete => "compute_soft_delete_instance",
             Self::Restore => "compute_restore_instance",
+            Self::Rescue => "compute_rescue_instance",
+            Self::Unrescue => "compute_unrescue_instance",
         }
     }
     fn action(self) -> Action {
@@ -100,6 +109,8 @@ impl Verb {
             Self::Password => Action::ChangePassword,
             Self::SoftDelete => Action::Delete,
             Self::Restore => Action::Restore,
+            Self::Rescue => Action::Rescue,
+            Self::Unrescue => Action::Unrescue,
         }
     }
     fn task(self) -> TaskState {
@@ -115,9 +126,11 @@ impl Verb {
             Self::Password => TaskState::UpdatingPassword,
             Self::SoftDelete => TaskState::SoftDeleting,
             Self::Restore => TaskState::Restoring,
+            Self::Rescue => TaskState::Rescuing,
+            Self::Unrescue => TaskState::Unrescuing,
         }
     }
-    async fn order(self, app: &App, server: &Server) -> Result<Order> {
+    async fn order(self, app: &App, server: &Server, data: &Data) -> Result<Order> {
         let timeout_seconds = app.settings.compute.shutdown_timeout_seconds;
         Ok(match self {
             Self::Start => Order::Start,
@@ -138,12 +151,26 @@ impl Verb {
             // As Nova: nobody waits for a guest that is not wanted any more.
             Self::SoftDelete => Order::Stop { timeout_seconds: 0 },
             Self::Restore => Order::Start,
+            Self::Rescue => {
+                let images = data.rescue.clone();
+                let images = images.ok_or_else(|| Error::internal("a rescue without an image"))?;
+                let rescue = RescueSpec {
+                    image: images.image,
+                    kernel: images.kernel,
+                    ramdisk: images.ramdisk,
+                    admin_pass: states::admin_pass(&app.db, &server.id).await?,
+                    timeout_seconds,
+                };
+                Order::Change { change: GuestChange::Rescue { rescue: Box::new(rescue) } }
+            }
+            Self::Unrescue => Order::Change { change: GuestChange::Unrescue },
         })
     }
     /// The state that a failure leads to; none: as it was.
     fn failed(self) -> Option<VmState> {
         match self {
-            Self::Restore => Some(VmState::Error),
+            // As in Nova: of a guest that neither runs as itself nor as what was wanted nothing else can be said.
+            Self::Restore | Self::Rescue | Self::Unrescue => Some(VmState::Error),
             _ => None,
         }
     }
@@ -154,7 +181,9 @@ impl Verb {
             Self::Pause => VmState::Paused,
             Self::Suspend => VmState::Suspended,
             Self::SoftDelete => VmState::SoftDeleted,
+            Self::Rescue => VmState::Rescued,
             Self::Password
+            | Self::Unrescue
             | Self::Restore
             | Self::Start
             | Self::RebootSoft
@@ -176,6 +205,17 @@ fn admin_user(server: &Server) -> String {
     }
 }
 
+/// The images that a server is rescued with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RescueImages {
+    /// Of the rescue disk.
+    pub image: ImageSource,
+    /// Of a direct boot.
+    pub kernel: Option<ImageSource>,
+    /// Of a direct boot.
+    pub ramdisk: Option<ImageSource>,
+}
+
 /// What the job knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Data {
@@ -190,6 +230,9 @@ pub struct Data {
     /// The state it leads to, if not the verb's own.
     #[serde(default)]
     pub then: Option<VmState>,
+    /// What a server is rescued with.
+    #[serde(default)]
+    pub rescue: Option<RescueImages>,
     /// An image that was being made of a server that is deleted.
     #[serde(default)]
     pub image: Option<String>,
@@ -198,7 +241,7 @@ pub struct Data {
 impl Data {
     /// A job for `verb`.
     pub fn of(verb: Verb) -> Self {
-        Self { verb, order: Pending::default(), fault: None, then: None, image: None }
+        Self { verb, order: Pending::default(), fault: None, then: None, rescue: None, image: None }
     }
 }
 
@@ -215,10 +258,16 @@ impl Power {
     }
     /// One of each kind.
     pub fn all() -> impl Iterator<Item = Self> {
-        use Verb::{Password, Pause, RebootHard, Restore, Resume, SoftDelete, Start, Stop, Suspend, Unpause};
-        [Start, Stop, RebootHard, Pause, Unpause, Suspend, Resume, Password, SoftDelete, Restore]
-            .into_iter()
-            .map(Self::of)
+        use Verb::{
+            Password, Pause, RebootHard, Rescue, Restore, Resume, SoftDelete, Start, Stop, Suspend, Unpause,
+            Unrescue,
+        };
+        [
+            Start, Stop, RebootHard, Pause, Unpause, Suspend, Resume, Password, SoftDelete, Restore, Rescue,
+            Unrescue,
+        ]
+        .into_iter()
+        .map(Self::of)
     }
     /// `os-start`
     pub fn start() -> Self {
@@ -286,7 +335,7 @@ struct Give;
 impl Give {
     async fn order(&self, app: &App, job: &Job, mut data: Data) -> Result<Outcome> {
         let server = servers::get(&app.db, &job.target).await?;
-        let order = data.verb.order(app, &server).await?;
+        let order = data.verb.order(app, &server, &data).await?;
         let host = server.host.ok_or_else(|| Error::conflict("The instance has no host."))?;
         let mut tx = app.db.begin_write().await?;
         let generation = change::next_generation(&mut tx, &server.id)
@@ -311,7 +360,7 @@ impl Give {
         match data.verb {
             Verb::SoftDelete => states::put_off(&mut tx, &job.target, now).await?,
             Verb::Restore => states::keep(&mut tx, &job.target).await?,
-            Verb::Password => states::forget_admin_pass(&mut tx, &job.target).await?,
+            Verb::Password | Verb::Rescue => states::forget_admin_pass(&mut tx, &job.target).await?,
             _ => {}
         }
         let request = job.request_id.as_deref().unwrap_or("");

@@ -194,8 +194,11 @@ impl Scenario<App> for Case {
                 .await
                 .map_err(|e| e.for_log())
                 .unwrap(),
-            ("changePassword", Some(verb)) => {
-                let (secret, data) = (Secret("s3cret".into()), jobs::power::Data::of(verb));
+            ("changePassword" | "rescue", Some(verb)) => {
+                let image = self.bench.row().await.image;
+                let secret = Secret("s3cret".into());
+                let rescue = jobs::power::RescueImages { image, kernel: None, ramdisk: None };
+                let data = jobs::power::Data { rescue: Some(rescue), ..jobs::power::Data::of(verb) };
                 let also = ferrostack_compute_api::action::Also::AdminPass(&secret);
                 jobs::power::begin_with(&self.bench.app, self.bench.row().await, data, ASKER, &also)
                     .await
@@ -230,6 +233,7 @@ impl Scenario<App> for Case {
             Some(Verb::Stop) => (VmState::Stopped, PowerState::Shutdown),
             Some(Verb::Pause) => (VmState::Paused, PowerState::Paused),
             Some(Verb::Suspend) => (VmState::Suspended, PowerState::Shutdown),
+            Some(Verb::Rescue) => (VmState::Rescued, PowerState::Running),
             Some(Verb::SoftDelete) => (VmState::SoftDeleted, PowerState::Shutdown),
             _ => (VmState::Active, PowerState::Running),
         };
@@ -275,7 +279,7 @@ impl Scenario<App> for Case {
             _ => {
                 assert!(servers::inputs(db, &server.id).await.unwrap().admin_pass.is_none());
                 assert_eq!(count(db, "SELECT COUNT(*) FROM claims").await, 1);
-                if job.kind == "restore" {
+                if matches!(job.kind.as_str(), "restore" | "rescue" | "unrescue") {
                     assert_eq!(server.vm_state, VmState::Error, "as in Nova");
                     return;
                 }
@@ -312,7 +316,12 @@ async fn power(
         let bench = Bench::new(1).await;
         bench.build().await;
         if let Some(first) = first {
-            jobs::power::begin(&bench.app, bench.row().await, first, Asker { request_id: "req-0", ..ASKER })
+            let image = bench.row().await.image;
+            let rescue = jobs::power::RescueImages { image, kernel: None, ramdisk: None };
+            let data = jobs::power::Data { rescue: Some(rescue), ..jobs::power::Data::of(first) };
+            let asker = Asker { request_id: "req-0", ..ASKER };
+            let nothing = ferrostack_compute_api::action::Also::Nothing;
+            jobs::power::begin_with(&bench.app, bench.row().await, data, asker, &nothing)
                 .await
                 .map_err(|e| e.for_log())
                 .unwrap();
@@ -330,6 +339,13 @@ async fn power_jobs_survive_every_fault() {
     power(Verb::Stop, || Box::new(Power::stop()), None).await;
     power(Verb::RebootSoft, || Box::new(Power::reboot()), None).await;
     power(Verb::RebootHard, || Box::new(Power::reboot()), Some(Verb::Stop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_rescues_survive_every_fault() {
+    use jobs::power::{Power, Verb};
+    power(Verb::Rescue, || Box::new(Power::of(Verb::Rescue)), None).await;
+    power(Verb::Unrescue, || Box::new(Power::of(Verb::Unrescue)), Some(Verb::Rescue)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,6 +112,7 @@ async fn locks_hold_as_in_nova() {
             json!({"os-stop": null}),
             json!({"pause": null}),
             json!({"suspend": null}),
+            json!({"rescue": null}),
             json!({"changePassword": {"adminPass": "x"}}),
             json!({"trigger_crash_dump": null}),
             json!({"reboot": {"type": "HARD"}}),

@@ -80,6 +80,8 @@ pub struct State {
     pub live: crate::live_world::LiveWorld,
     /// When hosts were started, if that is told.
     pub booted: HashMap<String, Timestamp>,
+    /// What servers were rescued with.
+    pub rescues: HashMap<String, ferrostack_model::guest_change::RescueSpec>,
     /// Passwords that were set, by server.
     pub passwords: HashMap<String, String>,
     /// No guest has an agent inside.
@@ -634,6 +636,9 @@ impl Agent {
             other => {
                 if let Order::Change { change: GuestChange::SetPassword { user, password } } = other {
                     state.passwords.insert(order.server_id.clone(), format!("{user}:{}", password.0));
+                }
+                if let Order::Change { change: GuestChange::Rescue { rescue } } = other {
+                    state.rescues.insert(order.server_id.clone(), (**rescue).clone());
                 }
                 let power = match (other, verb) {
                     (Order::Stop { .. }, _) | (_, "suspend") => PowerState::Shutdown,

@@ -10,6 +10,7 @@ mod lock;
 mod networks;
 mod power;
 mod rebuild;
+mod rescue;
 mod shelve;
 mod state;
 
@@ -69,6 +70,7 @@ static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
         deletion::ACTIONS,
         inside::ACTIONS,
         lock::ACTIONS,
+        rescue::ACTIONS,
         fixed_ips::ACTIONS,
     ]
     .concat()
