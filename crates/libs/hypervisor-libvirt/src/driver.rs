@@ -3,6 +3,7 @@
 mod interfaces;
 mod job;
 mod migrate;
+mod moves;
 mod rebuild;
 mod rescue;
 mod states;

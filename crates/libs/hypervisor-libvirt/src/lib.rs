@@ -9,6 +9,7 @@
 //! | [`definition`], [`xml`] | from a spec to libvirt's XML |
 //! | [`files`], [`disks`], [`console`] | what a guest has on disk |
 //! | [`snapshot`] | copies of root disks for images |
+//! | [`moves`] | disks on their way to another host or size |
 //! | [`probe`] | whether KVM works |
 //! | [`metadata`] | the metadata service's socket |
 
@@ -25,6 +26,7 @@ pub mod hardware;
 pub mod host;
 mod locks;
 pub mod metadata;
+pub mod moves;
 pub mod network;
 pub mod options;
 pub mod power;

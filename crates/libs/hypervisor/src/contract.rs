@@ -4,6 +4,7 @@
 
 use crate::{Guest, Hypervisor, Rescue};
 use ferrostack_model::{Error, ErrorKind, guest::WantedPower, host::GuestState, server::PowerState};
+use std::sync::Arc;
 
 fn ok<T>(what: &str, result: Result<T, Error>) -> T {
     result.unwrap_or_else(|e| panic!("{what}: {}", e.for_log()))
@@ -220,4 +221,95 @@ async fn at_once(h: &dyn Hypervisor, make_guest: &impl Fn(&str, i64) -> Guest) {
         ok("one of several destroys", gone);
     }
     assert_eq!(state(h, &id).await, None);
+}
+
+/// Disks of one driver for another: what [`crate::Moves::disks`] says, read from the start.
+struct Other<'a>(&'a dyn Hypervisor, String);
+
+impl Other<'_> {
+    async fn whole(&self) -> Memory {
+        let mut files = Vec::new();
+        for disk in ok("disks", self.0.disks(&self.1).await) {
+            let mut reader = ok("open_disk", self.0.open_disk(&self.1, &disk.name).await);
+            let mut bytes = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut bytes).await.unwrap();
+            assert_eq!(bytes.len() as u64, disk.bytes, "{}", disk.name);
+            files.push((disk, bytes::Bytes::from(bytes)));
+        }
+        Memory(files)
+    }
+}
+
+/// Disks that were read whole.
+struct Memory(Vec<(crate::DiskFile, bytes::Bytes)>);
+
+#[async_trait::async_trait]
+impl crate::DiskSource for Memory {
+    async fn disks(&self) -> ferrostack_model::Result<Vec<crate::DiskFile>> {
+        Ok(self.0.iter().map(|(disk, _)| disk.clone()).collect())
+    }
+    fn read(
+        &self,
+        disk: &crate::DiskFile,
+    ) -> futures_util::stream::BoxStream<'static, ferrostack_model::Result<bytes::Bytes>> {
+        let found = self.0.iter().find(|(known, _)| known == disk);
+        let bytes = found.map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        let parts: Vec<_> =
+            bytes.chunks(70_000).map(|part| Ok(bytes::Bytes::copy_from_slice(part))).collect();
+        Box::pin(futures_util::stream::iter(parts))
+    }
+}
+
+/// The contract of [`crate::Moves`] between two hosts of one kind; leaves no guest behind.
+pub async fn moves_contract(
+    from: &dyn Hypervisor,
+    to: &dyn Hypervisor,
+    make_guest: impl Fn(&str, i64) -> Guest,
+) {
+    let id = uuid::Uuid::new_v4().to_string();
+    let kind = |e: Error| e.kind;
+    assert_eq!(from.disks(&id).await.map_err(kind).expect_err("no guest"), ErrorKind::NotFound);
+    let old = make_guest(&id, 1);
+    ok("ensure", from.ensure(&old).await);
+    assert_eq!(from.disks(&id).await.map_err(kind).expect_err("a running guest"), ErrorKind::Conflict);
+    ok("stop", from.stop(&id, 0).await);
+    assert!(from.open_disk(&id, "../x").await.is_err());
+    assert!(from.open_disk(&id, "record.json").await.is_err());
+    let source = Arc::new(Other(from, id.clone()).whole().await);
+    let mut new = make_guest(&id, 2);
+    (new.spec.flavor.root_gb, new.spec.power) = (2, WantedPower::Stopped);
+    for round in ["receive", "receive again"] {
+        assert_eq!(ok(round, to.receive(&new, source.clone()).await), PowerState::Shutdown);
+        expect_state(to, &id, 2, PowerState::Shutdown).await;
+    }
+    expect_state(from, &id, 1, PowerState::Shutdown).await;
+    assert_eq!(ok("start there", to.start(&id).await), PowerState::Running);
+    ok("destroy there", to.destroy(&id).await);
+    // And in place: the kept disks are exactly what they were.
+    let before = Other(from, id.clone()).whole().await;
+    for round in ["resize", "resize again"] {
+        assert_eq!(ok(round, from.resize(&new).await), PowerState::Shutdown);
+    }
+    expect_state(from, &id, 2, PowerState::Shutdown).await;
+    ok("start in the new size", from.start(&id).await);
+    let mut back = make_guest(&id, 3);
+    back.spec.power = WantedPower::Stopped;
+    for round in ["revert", "revert again"] {
+        assert_eq!(ok(round, from.revert(&back).await), PowerState::Shutdown);
+    }
+    let after = Other(from, id.clone()).whole().await;
+    let content = |m: &Memory| m.0.iter().map(|(d, b)| (d.name.clone(), b.clone())).collect::<Vec<_>>();
+    assert!(content(&before) == content(&after), "the disks are not what they were");
+    new.spec.generation = 4;
+    ok("resize", from.resize(&new).await);
+    for round in ["forget", "forget again"] {
+        ok(round, from.forget(&id).await);
+    }
+    // Nothing is kept, so nothing comes back.
+    let grown = Other(from, id.clone()).whole().await;
+    back.spec.generation = 5;
+    ok("revert of nothing", from.revert(&back).await);
+    assert!(content(&grown) == content(&Other(from, id.clone()).whole().await));
+    ok("destroy", from.destroy(&id).await);
+    assert_eq!(state(from, &id).await, None);
 }

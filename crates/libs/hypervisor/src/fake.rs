@@ -4,6 +4,7 @@ mod migrate;
 
 use crate::{Guest, HostInfo, Hypervisor, PowerEvent, SnapshotWish, snapshot::fake_disk};
 mod interfaces;
+mod moves;
 mod rebuild;
 mod states;
 
@@ -91,6 +92,8 @@ pub enum Operation {
     MigrateSettle,
     /// [`crate::Rebuilds::rebuild`]
     Rebuild,
+    /// Those of [`crate::Moves`].
+    Move,
 }
 
 /// What goes wrong with one call.
@@ -152,6 +155,12 @@ struct FakeGuest {
     /// MAC addresses of its interfaces.
     #[serde(default)]
     nics: Vec<String>,
+    /// What is on the root disk: drawn when it was made, and moved with it.
+    #[serde(default)]
+    content: String,
+    /// Bytes and content of the root disk that a resize keeps aside.
+    #[serde(default)]
+    kept: Option<(u64, String)>,
 }
 
 impl FakeGuest {
@@ -428,6 +437,8 @@ impl Hypervisor for FakeHypervisor {
                 rescue: None,
                 image: spec.image.id.clone(),
                 ephemeral: spec.generation,
+                content: uuid::Uuid::new_v4().to_string(),
+                kept: None,
             });
             entry.generation = spec.generation;
             entry.hostname.clone_from(&spec.hostname);
@@ -600,6 +611,12 @@ mod tests {
             let fake = FakeHypervisor::new(FakeOptions { directory, ..FakeOptions::default() });
             hypervisor_contract(&*fake, sample_guest).await;
         }
+    }
+
+    #[tokio::test]
+    async fn moves_disks_by_the_contract() {
+        let [from, to] = [0, 1].map(|_| FakeHypervisor::new(FakeOptions::default()));
+        crate::contract::moves_contract(&*from, &*to, sample_guest).await;
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub mod contract;
 pub mod fake;
 mod interfaces;
 mod migrate;
+mod moves;
 mod rebuild;
 mod rescue;
 mod snapshot;
@@ -14,6 +15,7 @@ mod states;
 
 pub use interfaces::Interfaces;
 pub use migrate::{LiveMigration, block_fits};
+pub use moves::{DiskFile, DiskReader, DiskSource, Moves};
 pub use rebuild::Rebuilds;
 pub use rescue::Rescue;
 pub use snapshot::{Compression, SnapshotWish, blank_qcow2};
@@ -85,7 +87,7 @@ pub struct PowerEvent {
 
 /// A host that runs guests.
 #[async_trait]
-pub trait Hypervisor: Interfaces + Rebuilds + States {
+pub trait Hypervisor: Interfaces + Moves + Rebuilds + States {
     /// Whether image files, kernels and config drives must be on disk before [`Self::ensure`].
     fn needs_files(&self) -> bool;
 

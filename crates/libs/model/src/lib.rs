@@ -9,6 +9,7 @@ pub mod error;
 pub mod guest;
 pub mod guest_change;
 pub mod guest_hardware;
+pub mod guest_move;
 pub mod host;
 pub mod id;
 pub mod image;

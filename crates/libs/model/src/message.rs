@@ -5,6 +5,7 @@ use crate::{
     auth::Secret,
     guest::GuestSpec,
     guest_change::GuestChange,
+    guest_move::GuestMove,
     host::{GuestState, HostReport, HostState},
     id, live_migration,
     placement::{Decision, PlacementRequest},
@@ -206,6 +207,11 @@ pub enum Order {
     Snapshot {
         /// What is made of it.
         snapshot: SnapshotOrder,
+    },
+    /// Move the guest's disks.
+    Move {
+        /// Which way.
+        step: Box<GuestMove>,
     },
     /// Change the guest's state.
     Change {

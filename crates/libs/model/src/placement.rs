@@ -41,6 +41,9 @@ pub struct PlacementRequest {
     /// Hosts that failed in this attempt (RetryFilter).
     #[serde(default)]
     pub excluded_hosts: Vec<String>,
+    /// What the server holds of a host already and gives back if it stays there in another size.
+    #[serde(default)]
+    pub held: Option<Held>,
     /// The server group it is in.
     #[serde(default)]
     pub group: Option<GroupWish>,
@@ -51,6 +54,19 @@ pub struct PlacementRequest {
     /// filters that Nova runs on a rebuild. It takes nothing from the host that it does not hold already.
     #[serde(default)]
     pub rebuild: bool,
+}
+
+/// What a server holds of its host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The host.
+    pub host: String,
+    /// Virtual CPUs.
+    pub vcpus: i64,
+    /// MiB.
+    pub memory_mb: i64,
+    /// GiB.
+    pub disk_gb: i64,
 }
 
 /// What placing a server must know of its group.

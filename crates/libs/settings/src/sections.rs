@@ -365,6 +365,10 @@ pub struct Compute {
     pub reclaim_instance_interval: i64,
     /// Guests that went down with their host are started again when it is back.
     pub resume_guests_state_on_host_boot: bool,
+    /// Whether a resize may choose the host the server is on.
+    pub allow_resize_to_same_host: bool,
+    /// Seconds after which a resize that was neither confirmed nor reverted is confirmed; 0: never.
+    pub resize_confirm_window: i64,
     /// Format of the images that `createImage` and `createBackup` make: qcow2 or raw.
     pub snapshot_image_format: SnapshotFormat,
     /// Properties of the image a server was made of that images of the server do not get.
@@ -399,6 +403,8 @@ impl Default for Compute {
             shelved_offload_time: 0,
             reclaim_instance_interval: 0,
             resume_guests_state_on_host_boot: true,
+            allow_resize_to_same_host: true,
+            resize_confirm_window: 0,
             snapshot_image_format: SnapshotFormat::default(),
             non_inheritable_image_properties: vec!["cache_in_nova".into(), "bittorrent".into()],
             default_flavors: true,

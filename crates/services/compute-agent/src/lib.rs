@@ -9,6 +9,7 @@ mod host;
 mod metadata;
 mod metrics;
 mod migrate;
+mod moves;
 mod orders;
 mod outbox;
 mod perform;

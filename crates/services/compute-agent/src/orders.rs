@@ -80,6 +80,12 @@ impl OrderHandler {
             spec.server_id.clone_from(&order.server_id);
             spec.generation = order.generation;
         }
+        if let Order::Move { step } = &mut order.order
+            && let Some(spec) = step.spec_mut()
+        {
+            spec.server_id.clone_from(&order.server_id);
+            spec.generation = order.generation;
+        }
         let answer = |outcome| AgentAnswer {
             job_id: order.job_id.clone(),
             server_id: order.server_id.clone(),

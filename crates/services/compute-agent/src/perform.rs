@@ -131,6 +131,7 @@ impl Host {
             Order::Change { change } => self.change(row, change, newer).await?,
             // Not here: [`Self::outcome`].
             Order::Migrate { .. } => PowerState::NoState,
+            Order::Move { step } => self.moved(row, step, newer).await?,
             Order::Snapshot { snapshot } => {
                 tokio::select! {
                     power = self.snapshot(row, snapshot) => power?,
@@ -169,7 +170,7 @@ impl Host {
             "order failed"
         );
         let receiving = matches!(order, Order::Migrate { part: Part::Receive { .. } });
-        let building = receiving || matches!(order, Order::Ensure { .. });
+        let building = receiving || crate::store::orders::builds(order);
         if building
             && !receiving
             && matches!(self.shared.ledger.spec(&self.name, &row.server_id).await, Ok(Some((false, _))))

@@ -98,6 +98,7 @@ pub async fn start_work(app: &Arc<App>) -> Result<()> {
     tokio::spawn(reconcile::shelved::run(app.clone()));
     tokio::spawn(reconcile::service_reports::run(app.clone()));
     tokio::spawn(reconcile::notifications::run(app.clone()));
+    tokio::spawn(reconcile::resizes::run(app.clone()));
     Ok(())
 }
 

@@ -30,6 +30,8 @@ mod matrix;
 mod migrations;
 #[path = "it/notifications.rs"]
 mod notifications;
+#[path = "it/moves.rs"]
+mod moves;
 #[path = "it/oracle.rs"]
 mod oracle;
 #[path = "it/oracle_data.rs"]

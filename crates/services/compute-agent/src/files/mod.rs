@@ -4,6 +4,7 @@ pub mod config_drive;
 mod images;
 mod inspect;
 mod snapshots;
+pub mod transfer;
 
 pub use images::blocking;
 
@@ -26,6 +27,8 @@ pub struct Files {
     /// Snapshots on their way out.
     pub snapshots: Snapshots,
     config_drives: PathBuf,
+    /// Calls to other services and agents.
+    pub client: ServiceClient,
 }
 
 impl Files {
@@ -40,11 +43,11 @@ impl Files {
         let images = Images::open(
             agent.state_directory.join("images"),
             agent.image_cache_bytes,
-            client,
+            client.clone(),
             &agent.image_url,
             ledger,
         )?;
-        Ok(Self { images, snapshots, config_drives })
+        Ok(Self { images, snapshots, config_drives, client })
     }
 
     /// Everything on disk that `spec` needs, fetched and made where it is missing.

@@ -1,6 +1,7 @@
 //! The agent's own HTTP endpoint.
 
 pub mod console;
+pub mod disks;
 pub mod guest;
 
 use crate::policy;
@@ -25,5 +26,11 @@ pub fn table() -> Vec<Route> {
         .policy(&[policy::GUEST])
         .success(204)
         .summary("Forgets the password that a guest posted"),
+        Route::get("/hosts/{host}/servers/{server_id}/disks", || web::get().to(disks::index))
+            .policy(&[policy::DISKS])
+            .summary("The disk files of a guest that is off"),
+        Route::get("/hosts/{host}/servers/{server_id}/disks/{name}", || web::get().to(disks::show))
+            .policy(&[policy::DISKS])
+            .summary("A disk file from an offset on, in frames with checksums"),
     ]
 }

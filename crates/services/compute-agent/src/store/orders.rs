@@ -27,6 +27,16 @@ pub fn verb(order: &Order) -> &'static str {
         Order::Nics { .. } => "nics",
         Order::Change { change } => change.as_str(),
         Order::Migrate { part } => part.verb(),
+        Order::Move { step } => step.as_str(),
+    }
+}
+
+/// Whether an order makes a guest where there was none.
+pub fn builds(order: &Order) -> bool {
+    match order {
+        Order::Ensure { .. } => true,
+        Order::Move { step } => step.builds(),
+        _ => false,
     }
 }
 
@@ -179,6 +189,11 @@ impl Ledger {
                 let spec = GuestSpec { power: known.power, ..(**spec).clone() };
                 guests::want_in(&mut tx, host, &spec).await?;
             }
+            (Order::Move { step }, _) => {
+                if let Some(spec) = step.spec() {
+                    guests::want_in(&mut tx, host, spec).await?;
+                }
+            }
             (Order::Start | Order::RebootSoft { .. } | Order::RebootHard, Some(spec)) => {
                 guests::power_in(&mut tx, host, spec, WantedPower::Running).await?;
             }
@@ -259,10 +274,12 @@ impl Ledger {
         if guest.as_ref().is_some_and(|g| g.generation == row.generation) {
             let built = guest.is_some_and(|g| g.built);
             match (&row.order, outcome) {
-                (Some(Order::Ensure { .. } | Order::Rebuild { .. }), Outcome::Done { .. }) => {
+                (Some(order), Outcome::Done { .. })
+                    if builds(order) || matches!(order, Order::Rebuild { .. }) =>
+                {
                     guests::built_in(&mut tx, &row.host, &row.server_id).await?;
                 }
-                (Some(Order::Ensure { .. }), Outcome::Failed { .. }) if !built => {
+                (Some(order), Outcome::Failed { .. }) if builds(order) && !built => {
                     guests::gone_in(&mut tx, &row.host, &row.server_id, false).await?;
                 }
                 (Some(Order::Migrate { part: Part::Settle { .. } }), Outcome::Done { power }) => {

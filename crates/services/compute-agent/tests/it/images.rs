@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use ferrostack_hypervisor::{
-    Guest, HostInfo, Hypervisor, Interfaces, PowerEvent, Rebuilds, SnapshotWish, States,
+    Guest, HostInfo, Hypervisor, Interfaces, Moves, PowerEvent, Rebuilds, SnapshotWish, States,
     fake::{FakeHypervisor, FakeOptions},
 };
 use ferrostack_model::{
@@ -85,6 +85,8 @@ impl Rebuilds for Filed {
 impl States for Filed {}
 
 impl Interfaces for Filed {}
+
+impl Moves for Filed {}
 
 pub struct Site {
     pub cloud: Cloud,

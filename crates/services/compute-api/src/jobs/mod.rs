@@ -9,6 +9,7 @@ pub mod give;
 pub mod guest;
 pub mod interface;
 pub mod live_migrate;
+pub mod moves;
 pub mod order;
 pub mod ports;
 pub mod power;
@@ -41,6 +42,9 @@ pub fn kinds() -> Vec<Box<dyn JobKind<App>>> {
         Box::new(live_migrate::LiveMigrate::new()),
         Box::new(interface::Interface::attach()),
         Box::new(interface::Interface::detach()),
+        Box::new(moves::resize::Resize::new()),
+        Box::new(moves::confirm::Confirm::new()),
+        Box::new(moves::revert::Revert::new()),
         Box::new(snapshot::Snapshot::image()),
         Box::new(snapshot::Snapshot::backup()),
     ];

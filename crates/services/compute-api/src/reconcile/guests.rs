@@ -7,7 +7,7 @@ use crate::{
         power::{self, Verb},
     },
     store::{
-        guests,
+        guests, migrations,
         servers::{self, Server, change},
     },
 };
@@ -138,6 +138,10 @@ async fn stray(app: &App, host: &str, guest: &GuestState) -> Result<()> {
         server.host.is_none() && matches!(server.vm_state, VmState::Error | VmState::ShelvedOffloaded)
     };
     if !must_go {
+        return Ok(());
+    }
+    if server.deleted_at.is_none() && migrations::keeps(&app.db, &server.id, host).await? {
+        // The old guest of a move that may still be taken back.
         return Ok(());
     }
     let rows = guests::of_server(&app.db, &server.id).await?;

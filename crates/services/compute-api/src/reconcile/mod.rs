@@ -8,5 +8,6 @@ pub mod notifications;
 pub mod ports;
 pub mod reclaim;
 pub mod returning;
+pub mod resizes;
 pub mod service_reports;
 pub mod shelved;

@@ -359,6 +359,21 @@ pub async fn undecided(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Mig
     rows.iter().map(read).collect()
 }
 
+/// Whether a move of the server that is not over may still need its guest on `host`.
+pub async fn keeps(db: &Db, server_id: &str, host: &str) -> Result<bool> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM migrations WHERE server_id = $1 AND (source_compute = $2 OR dest_compute = $2)
+             AND type <> 'evacuation' AND status NOT IN ('confirmed', 'reverted', 'error', 'failed', 'completed',
+             'cancelled', 'done')",
+    )
+    .bind(server_id)
+    .bind(host)
+    .fetch_one(db.reader())
+    .await
+    .map_err(db_error)?;
+    Ok(count > 0)
+}
+
 /// Ends what a server's deletion leaves open: what was only to be confirmed is, the rest has failed.
 pub async fn end_for_deleted(tx: &mut Tx, server_id: &str) -> Result<()> {
     sqlx::query(

@@ -348,6 +348,55 @@ pub async fn fits_restored(
     Ok(())
 }
 
+/// 403 in Nova's words if a server of the project, and where limits are set for its user of the user, may not have so
+/// much more. What it takes must be written in the same transaction.
+pub async fn reserve_growth(
+    tx: &mut Tx,
+    defaults: &Quota,
+    project_id: &str,
+    user_id: &str,
+    (vcpus, memory_mb): (i64, i64),
+) -> Result<()> {
+    if vcpus <= 0 && memory_mb <= 0 {
+        return Ok(());
+    }
+    lock_owner(tx, "project", project_id).await?;
+    let mut quota = limits_in(tx, project_id, defaults).await?;
+    growth(&quota, used_in(tx, project_id, "").await?, vcpus, memory_mb)?;
+    let of_user: Vec<(String, i64)> = sqlx::query_as(OF_OWNER)
+        .bind(project_id)
+        .bind(user_id)
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(db_error)?;
+    if !of_user.is_empty() && !user_id.is_empty() {
+        overlay(&mut quota, of_user);
+        growth(&quota, used_in(tx, project_id, user_id).await?, vcpus, memory_mb)?;
+    }
+    Ok(())
+}
+
+fn growth(quota: &Quota, used: Usage, vcpus: i64, memory_mb: i64) -> Result<()> {
+    let parts = [("cores", quota.cores, used.cores, vcpus), ("ram", quota.ram, used.ram, memory_mb)];
+    let over: Vec<_> = parts
+        .into_iter()
+        .filter(|(_, limit, used, more)| *limit >= 0 && *more > 0 && used.saturating_add(*more) > *limit)
+        .collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    let join = |text: &dyn Fn(&(&str, i64, i64, i64)) -> String| {
+        over.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    let names = join(&|p| p.0.to_owned());
+    Err(Error::over_limit(format!(
+        "Quota exceeded for {names}: Requested {}, but already used {} of {} {names}",
+        join(&|p| p.3.to_string()),
+        join(&|p| p.2.to_string()),
+        join(&|p| p.1.to_string()),
+    )))
+}
+
 /// The most servers of `want` that fit into `quota` beside `used`.
 fn allowed(quota: &Quota, used: Usage, want: Want) -> Result<i64> {
     let parts = [

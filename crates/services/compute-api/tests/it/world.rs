@@ -9,6 +9,7 @@ use ferrostack_model::{
     Timestamp,
     guest::WantedPower,
     guest_change::{GuestChange, NO_GUEST_AGENT},
+    guest_move::GuestMove,
     host::{GuestState, HostReport},
     id,
     message::{
@@ -90,6 +91,12 @@ pub struct State {
     pub asked: Vec<String>,
     /// Specs that agents got, by server.
     pub specs: BTreeMap<String, ferrostack_model::guest::GuestSpec>,
+    /// What is on disks, by host and server.
+    pub disks: HashMap<(String, String), String>,
+    /// A host the scheduler does not choose.
+    pub avoid: Option<String>,
+    /// Disks that are kept aside.
+    pub kept: HashMap<(String, String), String>,
 }
 
 /// The world.
@@ -497,8 +504,10 @@ impl Handler for World {
         if silent {
             return Verdict::Ack;
         }
+        let avoid = self.state.lock().avoid.clone();
         let fits = |h: &&String| {
-            !wanted.request.excluded_hosts.contains(h)
+            avoid.as_ref() != Some(*h)
+                && !wanted.request.excluded_hosts.contains(h)
                 && wanted.request.host.as_ref().is_none_or(|w| w == *h)
                 && wanted.request.image_properties.get("hw_architecture").is_none_or(|a| a == "x86_64")
         };
@@ -526,6 +535,39 @@ impl Handler for World {
     }
 }
 
+/// A step of a move, as an agent does it: the disk follows, and nothing moves while a guest runs.
+fn moved(state: &mut State, key: &(String, String), step: &GuestMove) -> Outcome {
+    let (host, server) = key;
+    match step {
+        GuestMove::Receive { from, .. } => {
+            assert_eq!(state.guests[&from.host][server], PowerState::Shutdown, "moved while it runs");
+            let disk = state.disks[&(from.host.clone(), server.clone())].clone();
+            state.disks.insert(key.clone(), disk);
+        }
+        GuestMove::Resize { .. } => {
+            let disk = state.disks[key].clone();
+            state.kept.entry(key.clone()).or_insert(disk);
+        }
+        GuestMove::Revert { .. } => {
+            if let Some(disk) = state.kept.remove(key) {
+                state.disks.insert(key.clone(), disk);
+            }
+        }
+        GuestMove::Forget => {
+            state.kept.remove(key);
+            return Outcome::Done { power: PowerState::NoState };
+        }
+    }
+    let spec = step.spec().unwrap().clone();
+    let power = match spec.power {
+        WantedPower::Running => PowerState::Running,
+        WantedPower::Stopped => PowerState::Shutdown,
+    };
+    state.specs.insert(server.clone(), spec);
+    state.guests.entry(host.clone()).or_default().insert(server.clone(), power);
+    Outcome::Done { power }
+}
+
 struct Agent {
     host: String,
     world: World,
@@ -547,6 +589,7 @@ impl Agent {
             Order::Nics { .. } => "nics",
             Order::Change { change } => change.as_str(),
             Order::Migrate { part } => part.verb(),
+            Order::Move { step } => step.as_str(),
         };
         if let Some(left) = state.lose.get_mut(verb)
             && *left > 0
@@ -576,6 +619,8 @@ impl Agent {
                     WantedPower::Stopped => PowerState::Shutdown,
                 };
                 guests.insert(order.server_id.clone(), power);
+                let made = format!("disk {}", state.disks.len());
+                state.disks.entry(key.clone()).or_insert(made);
                 match failing {
                     Some(retry_elsewhere) => Outcome::Failed {
                         message: "The disk is full.".into(),
@@ -602,8 +647,16 @@ impl Agent {
                 crate::live_world::forget(state, &self.host, &order.server_id);
                 let guests = state.guests.entry(self.host.clone()).or_default();
                 guests.remove(&order.server_id);
+                state.disks.remove(&key);
+                state.kept.remove(&key);
                 Outcome::Done { power: PowerState::NoState }
             }
+            Order::Move { .. } if failing.is_some() => Outcome::Failed {
+                message: "The disk cannot be moved.".into(),
+                details: "EIO".into(),
+                retry_elsewhere: false,
+            },
+            Order::Move { step } => moved(state, &key, step),
             Order::Snapshot { .. } if failing.is_some() => Outcome::Failed {
                 message: "The disk cannot be copied.".into(),
                 details: "EIO".into(),

@@ -2,7 +2,7 @@
 //! the bare hardware by itself.
 
 use crate::decide::{Filter, Reason, Wish};
-use ferrostack_model::host::HostState;
+use ferrostack_model::{host::HostState, placement::Held};
 
 /// What a ratio makes of a physical amount; a senseless ratio counts as 1.
 pub fn capacity(total: i64, ratio: f64) -> f64 {
@@ -20,6 +20,11 @@ fn check(wanted: i64, total: i64, ratio: f64, used: i64, what: &str) -> Result<(
     Ok(())
 }
 
+/// What the server gives back of `h` itself, if it stays there.
+fn held(wish: &Wish<'_>, h: &HostState, of: impl Fn(&Held) -> i64) -> i64 {
+    wish.request.held.as_ref().filter(|held| held.host == h.host).map_or(0, of)
+}
+
 /// Enough memory.
 pub struct RamFilter;
 
@@ -28,7 +33,8 @@ impl Filter for RamFilter {
         "RamFilter"
     }
     fn check(&self, wish: &Wish<'_>, h: &HostState) -> Result<(), Reason> {
-        check(wish.request.memory_mb, h.memory_mb, h.ram_allocation_ratio, h.memory_mb_used, "MiB of memory")
+        let used = h.memory_mb_used - held(wish, h, |held| held.memory_mb);
+        check(wish.request.memory_mb, h.memory_mb, h.ram_allocation_ratio, used, "MiB of memory")
     }
 }
 
@@ -40,7 +46,8 @@ impl Filter for CoreFilter {
         "CoreFilter"
     }
     fn check(&self, wish: &Wish<'_>, h: &HostState) -> Result<(), Reason> {
-        check(wish.request.vcpus, h.vcpus, h.cpu_allocation_ratio, h.vcpus_used, "virtual CPUs")
+        let used = h.vcpus_used - held(wish, h, |held| held.vcpus);
+        check(wish.request.vcpus, h.vcpus, h.cpu_allocation_ratio, used, "virtual CPUs")
     }
 }
 
@@ -52,6 +59,7 @@ impl Filter for DiskFilter {
         "DiskFilter"
     }
     fn check(&self, wish: &Wish<'_>, h: &HostState) -> Result<(), Reason> {
-        check(wish.request.disk_gb, h.local_gb, h.disk_allocation_ratio, h.local_gb_used, "GiB of disk")
+        let used = h.local_gb_used - held(wish, h, |held| held.disk_gb);
+        check(wish.request.disk_gb, h.local_gb, h.disk_allocation_ratio, used, "GiB of disk")
     }
 }

@@ -11,6 +11,7 @@ mod networks;
 mod power;
 mod rebuild;
 mod rescue;
+mod resize;
 mod shelve;
 mod state;
 
@@ -61,6 +62,7 @@ static ACTIONS: LazyLock<Vec<ServerAction>> = LazyLock::new(|| {
     [
         power::ACTIONS,
         rebuild::ACTIONS,
+        resize::ACTIONS,
         shelve::ACTIONS,
         state::ACTIONS,
         images::ACTIONS,

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod list;
 pub mod moving;
+pub mod moves;
 pub mod rebuild;
 pub mod states;
 
