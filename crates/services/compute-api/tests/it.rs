@@ -28,10 +28,12 @@ mod live_world;
 mod matrix;
 #[path = "it/migrations.rs"]
 mod migrations;
-#[path = "it/notifications.rs"]
-mod notifications;
+#[path = "it/move_jobs.rs"]
+mod move_jobs;
 #[path = "it/moves.rs"]
 mod moves;
+#[path = "it/notifications.rs"]
+mod notifications;
 #[path = "it/oracle.rs"]
 mod oracle;
 #[path = "it/oracle_data.rs"]

@@ -7,7 +7,7 @@ pub mod interfaces;
 pub mod notifications;
 pub mod ports;
 pub mod reclaim;
-pub mod returning;
 pub mod resizes;
+pub mod returning;
 pub mod service_reports;
 pub mod shelved;

@@ -10,7 +10,7 @@ use crate::{
         Tx, hosts,
         instance_actions::{self as actions, End},
         migrations::{self, Place},
-        move_claims, server_groups,
+        move_claims,
         servers::{
             self, Fault, change,
             moves::{self, Landed},
@@ -188,9 +188,6 @@ impl Step<App> for Claim {
             return Err(servers::not_found(&job.target));
         }
         for (host, address) in addresses {
-            if host != source && !server_groups::permits(&mut tx, &job.target, &host).await? {
-                continue;
-            }
             let settings = &app.settings.compute;
             let claimed = move_claims::claim(&mut tx, &job.target, &host, want, settings, false).await?;
             let Some(claimed) = claimed else { continue };

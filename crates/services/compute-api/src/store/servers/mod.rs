@@ -2,8 +2,8 @@
 
 pub mod change;
 pub mod list;
-pub mod moving;
 pub mod moves;
+pub mod moving;
 pub mod rebuild;
 pub mod states;
 
