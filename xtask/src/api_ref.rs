@@ -100,7 +100,7 @@ fn sorted(routes: &[Route]) -> Vec<&Route> {
 
 fn status(services: &[Service]) -> String {
     let mut out = String::from(
-        "# What is supported\n\nGenerated from the route tables by `cargo xtask api-ref`; do not edit. A route that is not here answers as OpenStack\nanswers for what is absent (404). Logins by federation, SAML, OAuth and LDAP (Keystone) are not offered; an image cache (Glance),\nvolumes, shares, consoles in a browser and rescue (Nova), routers, floating IPs and security groups (Neutron) are not built yet\nunless a row below says so.\n",
+        "# What is supported\n\nGenerated from the route tables by `cargo xtask api-ref`; do not edit. A route that is not here answers as OpenStack\nanswers for what is absent (404). Logins by federation, SAML, OAuth and LDAP (Keystone) are not offered; an image cache (Glance),\nvolumes, shares, consoles in a browser (Nova), routers, floating IPs and security groups (Neutron) are not built yet\nunless a row below says so.\n",
     );
     for service in services {
         let _ = write!(out, "\n## {}\n\n{} routes.\n\n", service.title, service.routes.len());

@@ -385,15 +385,13 @@ fn growth(quota: &Quota, used: Usage, vcpus: i64, memory_mb: i64) -> Result<()> 
     if over.is_empty() {
         return Ok(());
     }
-    let join = |text: &dyn Fn(&(&str, i64, i64, i64)) -> String| {
-        over.iter().map(text).collect::<Vec<_>>().join(", ")
-    };
-    let names = join(&|p| p.0.to_owned());
+    let joined = |texts: Vec<String>| texts.join(", ");
+    let names = joined(over.iter().map(|p| p.0.to_owned()).collect());
     Err(Error::over_limit(format!(
         "Quota exceeded for {names}: Requested {}, but already used {} of {} {names}",
-        join(&|p| p.3.to_string()),
-        join(&|p| p.2.to_string()),
-        join(&|p| p.1.to_string()),
+        joined(over.iter().map(|p| p.3.to_string()).collect()),
+        joined(over.iter().map(|p| p.2.to_string()).collect()),
+        joined(over.iter().map(|p| p.1.to_string()).collect()),
     )))
 }
 

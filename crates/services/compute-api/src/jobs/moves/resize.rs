@@ -112,7 +112,7 @@ async fn placement(app: &App, this: &Move, data: &Data) -> Result<PlacementReque
         extra_specs: size.flavor.extra_specs.clone(),
         host: data.wanted_host.clone(),
         excluded_hosts: if data.same_host { Vec::new() } else { vec![source.clone()] },
-        held: data.same_host.then(|| Held {
+        held: data.same_host.then_some(Held {
             host: source,
             vcpus: held.vcpus,
             memory_mb: held.memory_mb,
