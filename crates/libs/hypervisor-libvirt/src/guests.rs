@@ -59,11 +59,17 @@ pub fn start(domain: &Domain) -> CallResult<PowerState> {
     Ok(power::of_domain(domain)?)
 }
 
-/// Pulls the plug if the domain is on; memory that was written to disk is lost with it.
-pub fn plug(domain: &Domain) -> CallResult<()> {
+/// Pulls the plug if the domain is on. A domain without a definition is gone then, and cannot be asked anything.
+pub fn power_off(domain: &Domain) -> CallResult<()> {
     if domain.is_active()? {
         already(domain.destroy(), || domain.is_active().map(|active| !active))?;
     }
+    Ok(())
+}
+
+/// Pulls the plug if the domain is on; memory that was written to disk is lost with it.
+pub fn plug(domain: &Domain) -> CallResult<()> {
+    power_off(domain)?;
     if domain.has_managed_save(0)? {
         domain.managed_save_remove(0)?;
     }

@@ -226,7 +226,7 @@ pub async fn by_libvirt(state_dir: &Path, connection: &Connection, kind: &str) -
                 std::thread::sleep(Duration::from_millis(50));
                 works = std::fs::read_to_string(&log).is_ok_and(|text| text.contains(WORD));
             }
-            crate::guests::plug(&domain)?;
+            crate::guests::power_off(&domain)?;
             Ok(works)
         })
         .await;

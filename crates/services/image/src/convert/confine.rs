@@ -1,8 +1,8 @@
 //! How a child that reads what users sent is held.
 //!
-//! Arguments are a list, never a shell; the environment has nothing of ours, standard input is null, the working directory is
-//! the conversion's own. Limits of memory, CPU, files and time; no new privileges, no capabilities; where this
-//! process is root a user of its own and no network, where it is not no network if the system lets users make
+//! Arguments are a list, never a shell; the environment has nothing of ours, standard input is null, the working
+//! directory is the conversion's own. Limits of memory, CPU, files and time; no new privileges, no capabilities; where
+//! this process is root a user of its own and no network, where it is not no network if the system lets users make
 //! namespaces. It dies with the thread that made it, and its whole group is killed at every end.
 //! All that is done by the tools of util-linux, so that nothing here needs `unsafe`. Without them nothing runs.
 
