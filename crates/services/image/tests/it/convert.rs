@@ -242,7 +242,7 @@ async fn m14_the_child_is_confined() {
             out.lines().filter(|l| l.trim_start().starts_with("lo:") || l.contains("eth")).collect();
         assert_eq!(network.len(), 1, "no network: {network:?}");
     }
-    assert!(out.contains("environment=[]"), "{out}");
+    assert!(out.contains("environment=[MALLOC_ARENA_MAX=1]"), "{out}");
     assert!(out.contains("/dev/null"), "standard input: {out}");
     // Bash has its script open, and copies of what is redirected; of ours nothing.
     let store = fake.target.parent().unwrap().to_str().unwrap();
